@@ -1,0 +1,105 @@
+/* sampling.h: every sampling setting, once.
+ *
+ * The scalar settings are one table, TEMPERA_SAMPLING_FIELDS; the struct, the range check, command-line flags, JSON
+ * fields and report columns are generated from it. Names are OpenAI's or Hugging Face's wherever they have one. */
+#ifndef TEMPERA_SAMPLING_H
+#define TEMPERA_SAMPLING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tempera/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* X(kind, name, default, min, max, text). Kinds: FLOAT (float), INT (int32_t), SEED (uint64_t), BOOL (bool). */
+#define TEMPERA_SAMPLING_FIELDS(X)                                                                            \
+    X(FLOAT, temperature, 1.0, 0.0, 1000.0, "divides the scores; 0 = greedy (else at least 0.0001)")          \
+    X(INT, top_k, 0, 0, INT32_MAX, "keep the k best tokens; 0 = off")                                         \
+    X(FLOAT, top_p, 1.0, 0.0, 1.0, "keep the fewest best tokens whose mass reaches p; 1 = off")               \
+    X(FLOAT, min_p, 0.0, 0.0, 1.0, "keep tokens at least min_p times as likely as the best; 0 = off")         \
+    X(FLOAT, typical_p, 1.0, 0.0, 1.0, "locally typical sampling: keep that mass; 1 = off")                   \
+    X(FLOAT, repetition_penalty, 1.0, 0.01, 100.0, "divides positive, multiplies negative scores of seen tokens; 1 = off") \
+    X(FLOAT, frequency_penalty, 0.0, -100.0, 100.0, "subtracts this for each time a token was generated")     \
+    X(FLOAT, presence_penalty, 0.0, -100.0, 100.0, "subtracts this once a token was generated")               \
+    X(INT, penalty_window, 0, 0, INT32_MAX, "penalties look at this many latest tokens; 0 = all")             \
+    X(INT, no_repeat_ngram, 0, 0, 1024, "no n tokens in a row appear twice; 0 = off")                         \
+    X(SEED, seed, 0, 0, UINT64_MAX, "key of the noise; equal seeds give equal samples")                       \
+    X(INT, n, 1, 1, 1048576, "samples per setting")                                                           \
+    X(INT, max_tokens, 128, 0, INT32_MAX, "stop after this many generated tokens")                            \
+    X(INT, min_tokens, 0, 0, INT32_MAX, "no end-of-text or stop token before this many generated tokens")     \
+    X(BOOL, ignore_eos, false, false, true, "go on after the end-of-text token")                              \
+    X(INT, logprobs, -1, -1, 32, "log-probabilities: -1 = none, 0 = the chosen token's, N = and the N best")  \
+    X(BOOL, echo, false, false, true, "put the prompt in front of the text")
+
+/* Steps of a sampling chain, in the default order (Hugging Face transformers' for those it has). */
+#define TEMPERA_STAGE_MAP(X)                                                                                  \
+    X(PENALTIES, "penalties") X(BIAS, "bias") X(TEMPERATURE, "temperature") X(TOP_K, "top_k") X(TOP_P, "top_p") \
+    X(MIN_P, "min_p") X(TYPICAL_P, "typical_p")
+
+typedef enum tempera_stage {
+#define TEMPERA_STAGE_ENUM(name, text) TEMPERA_STAGE_##name,
+    TEMPERA_STAGE_MAP(TEMPERA_STAGE_ENUM)
+#undef TEMPERA_STAGE_ENUM
+        TEMPERA_STAGE_COUNT
+} tempera_stage;
+
+/* The order of the chain and the two rules that engines differ in. A stage that is left out is not applied. Filters see
+ * what the stages before them left: a filter before `temperature` weighs tokens at temperature 1.
+ * Presets: "default"; "hf" (bias first, ties at a cut all kept); "vllm" (bias first, min_p before top_k, ties kept);
+ * "llama.cpp" (bias first, top_k, typical_p, top_p, min_p, temperature last; penalties count the prompt too). */
+typedef struct tempera_order {
+    uint8_t stage[TEMPERA_STAGE_COUNT]; /* count entries, each tempera_stage at most once */
+    uint8_t count;
+    bool keep_ties;       /* a cut keeps all tokens that tie with the last kept one; else lowest ids first */
+    bool penalize_prompt; /* frequency and presence count the prompt too (repetition always does) */
+} tempera_order;
+
+typedef struct tempera_logit_bias {
+    int32_t token;
+    float bias; /* added to the score; -INFINITY bans the token; NaN and +INFINITY are refused */
+} tempera_logit_bias;
+
+/* One setting. Plain data; lists are borrowed until the call they are passed to returns. */
+typedef struct tempera_sampling {
+#define TEMPERA_FIELD_FLOAT(name) float name;
+#define TEMPERA_FIELD_INT(name)   int32_t name;
+#define TEMPERA_FIELD_SEED(name)  uint64_t name;
+#define TEMPERA_FIELD_BOOL(name)  bool name;
+#define TEMPERA_FIELD(kind, name, def, min, max, text) TEMPERA_FIELD_##kind(name)
+    TEMPERA_SAMPLING_FIELDS(TEMPERA_FIELD)
+#undef TEMPERA_FIELD
+    tempera_order order;
+    bool independent; /* hash the setting into the noise key; false: settings share noise (common random numbers) */
+    const tempera_logit_bias *logit_bias; /* [logit_bias_count], tokens distinct */
+    size_t logit_bias_count;              /* at most 65,536 */
+    const char *const *stop;              /* [stop_count] UTF-8 strings, 1 … 256 bytes; text ends before the match */
+    size_t stop_count;                    /* at most 16 */
+    const int32_t *stop_token_ids;        /* [stop_token_count]; the token is not part of the text */
+    size_t stop_token_count;              /* at most 64 */
+} tempera_sampling;
+
+/* The defaults of the table, order "default", no lists. */
+tempera_sampling tempera_sampling_default(void);
+
+/* A preset by name, or a comma-separated list of stages ("penalties,top_k,temperature"; rules as "default"). */
+tempera_status tempera_order_parse(const char *text, tempera_order *order, tempera_error *err);
+/* The preset's name when it is one, else the list; writes at most size bytes, returns the full length as snprintf. */
+size_t tempera_order_format(const tempera_order *order, char *text, size_t size);
+
+/* Checks every range and list; token ids against vocab_size when it is > 0. The error names the field and its range. */
+tempera_status tempera_sampling_check(const tempera_sampling *sampling, int32_t vocab_size, tempera_error *err);
+
+/* Sets one scalar field (or "order") from text, as flags and grids do. Unknown name: TEMPERA_INVALID_ARGUMENT. */
+tempera_status tempera_sampling_set(tempera_sampling *sampling, const char *name, const char *value,
+                                    tempera_error *err);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif
