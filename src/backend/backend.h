@@ -1,0 +1,276 @@
+/* backend.h: the boundary between the model and a device. One struct of function pointers; cpu, cuda and simt each fill
+ * one in, and all can live in one process.
+ *
+ * Shape letters, here and everywhere:
+ *   T tokens in a step    S sequences (rows of the engine) in a step    R rows that want logits    B branches
+ *   D model width         H query heads      Hkv key/value heads        Dh head width              F feed-forward width
+ *   V vocabulary          L layers           P KV pages                 N, K outputs and inputs of a linear layer
+ *
+ * Buffers are device pointers (`void *` from alloc); only the cpu backend may dereference them on the host. Activations
+ * are fp32, rows of consecutive tokens, row-major. Ops may run later than their call (a device stream); step_end waits.
+ * Every op returns a status and may be called only between step_begin and step_end.
+ *
+ * Determinism (each is tested): a token's outputs depend on that token's inputs, its own sequence's pages and the
+ * weights only. Never on T, S, on its index in the step, on which pages were taken, on the number of threads. */
+#ifndef BACKEND_BACKEND_H
+#define BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "tempera/sampling.h"
+
+/* ---- one step's batch ----------------------------------------------------------------------------------------- */
+
+/* The numeric form of one branch's settings: what the draw needs and nothing else. Built once at submit. */
+struct branch_params {
+    float temperature;      /* 0 = greedy */
+    float inv_temperature;  /* 1.0f / temperature, 0 when greedy */
+    int32_t top_k;          /* 0 = off */
+    float top_p;            /* >= 1 = off */
+    float min_p;            /* 0 = off */
+    float min_p_distance;   /* (float)-log(min_p): kept when zmax - z <= this */
+    float typical_p;        /* >= 1 = off */
+    float repetition_penalty, frequency_penalty, presence_penalty;
+    int32_t penalty_window; /* 0 = all */
+    int32_t no_repeat_ngram;
+    tempera_order order;
+    uint64_t seed;          /* Philox key; already mixed with the setting when noise is independent */
+    int32_t sample;         /* sample index, a counter word */
+    int32_t logprobs;       /* as tempera_sampling.logprobs */
+    const tempera_logit_bias *bias; /* [bias_count], host memory, ascending token ids */
+    int32_t bias_count;
+    const int32_t *suppress;        /* [suppress_count] ids that get -inf while fewer than min_tokens are generated */
+    int32_t suppress_count;
+    int32_t min_tokens;
+};
+
+/* One branch in one step. */
+struct branch_draw {
+    const struct branch_params *params;
+    int32_t row;            /* index into the step's logits rows, [0, R) */
+    int32_t forced;         /* >= 0: this token is taken whatever the draw says (teacher forcing: scoring) */
+    const int32_t *history; /* [history_count] tokens of the sequence so far: prompt, then generated; host memory */
+    int32_t history_count;  /* = position of the token being drawn, a counter word of the noise */
+    int32_t prompt_count;   /* how many of them are prompt */
+};
+
+enum { DRAW_TOP_MAX = 32 };
+enum draw_flag {
+    DRAW_NAN = 1,   /* the row had NaN scores (counted as -inf) */
+    DRAW_EMPTY = 2, /* no token survives: token is -1 */
+};
+
+/* What one draw gives. Log-probabilities are natural; -INFINITY is possible for final_logprob of a forced token. */
+struct draw_result {
+    int32_t token;
+    uint32_t flags;
+    /* the rest is filled when params->logprobs >= 0 */
+    float logprob;       /* of the unfiltered model distribution (temperature 1, no penalties or bias) */
+    float final_logprob; /* of the distribution the token was drawn from (greedy: 0 for the token) */
+    float entropy;       /* of the unfiltered model distribution, nats */
+    float kept_mass;     /* unfiltered probability of the surviving tokens */
+    int32_t kept;        /* surviving tokens */
+    int32_t top_count;   /* min(params->logprobs, V) */
+    int32_t top_token[DRAW_TOP_MAX]; /* best unfiltered first, ties to the lowest id */
+    float top_logprob[DRAW_TOP_MAX];
+};
+
+/* The step's batch view: built by the engine, host memory, constant until step_end. Sequences are consecutive runs of
+ * tokens; prefill, chunked prefill and decode differ only in these numbers. */
+struct batch_view {
+    int32_t T;
+    const int32_t *token;       /* [T] ids */
+    const int32_t *position;    /* [T] absolute, ascending by one inside a sequence */
+    const int32_t *slot;        /* [T] page * page_tokens + offset where this token's K and V go */
+    int32_t S;
+    const int32_t *query_start; /* [S+1] sequence s owns tokens query_start[s] … query_start[s+1]-1 */
+    const int32_t *page_start;  /* [S+1] into page[] */
+    const int32_t *page;        /* [page_start[S]] pages of each sequence in position order */
+    int32_t R;
+    const int32_t *logit_token; /* [R] which tokens want logits, ascending indices into [0, T) */
+    int32_t B;
+    const struct branch_draw *branch; /* [B] */
+};
+
+/* ---- weights -------------------------------------------------------------------------------------------------- */
+
+enum weight_type { WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16, WEIGHT_TYPE_COUNT };
+size_t weight_type_size(enum weight_type type);
+const char *weight_type_name(enum weight_type type); /* "f32" … */
+
+/* Where some output rows of a linear layer come from: `groups` runs of `group` consecutive source rows, run g starting
+ * at source row first + g * stride. Covers plain, concatenated (q|k|v), sliced (fused qkv) and per-head interleaved
+ * layouts. Source element (n, k) is data[n * K + k], or data[k * source_rows + n] when transposed (GPT-2's Conv1D). */
+struct weight_piece {
+    const void *data; /* host, [source_rows, K] or transposed [K, source_rows]; may be unaligned */
+    enum weight_type type;
+    size_t source_rows;
+    bool transposed;
+    size_t first, group, groups, stride;
+};
+
+/* A packed [N, K] matrix on the device. */
+struct linear_weight {
+    void *data;            /* linear_bytes(type, N, K) device bytes, backend's own layout */
+    const float *bias;     /* [N] device, or NULL */
+    enum weight_type type; /* of the stored elements */
+    int32_t N, K;
+};
+
+/* ---- op parameters -------------------------------------------------------------------------------------------- */
+
+enum activation { ACT_NONE, ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU, ACT_RELU };
+enum norm_kind { NORM_LAYER, NORM_RMS };
+
+struct norm_params {
+    float *out;          /* [T, D] */
+    float *residual;     /* [T, D] input; when add is given it becomes residual + add first */
+    const float *add;    /* [T, D] or NULL */
+    const float *weight; /* [D] (the 1+w of Gemma is already added), NULL = 1 */
+    const float *bias;   /* [D] or NULL */
+    enum norm_kind kind;
+    float eps;
+    int32_t T, D;
+};
+
+struct linear_params {
+    float *out;         /* [T, N] with row stride out_stride elements */
+    const float *in;    /* [T, K] */
+    const struct linear_weight *weight;
+    enum activation activation; /* applied to (sum + bias) */
+    bool accumulate;    /* out += instead of out = */
+    int32_t T, out_stride;
+};
+
+struct gate_params {
+    float *out;         /* [T, F] = activation(in[:, 0:F]) * in[:, F:2F] */
+    const float *in;    /* [T, 2F] */
+    enum activation activation;
+    int32_t T, F;
+};
+
+/* Optional per-head norm of q and k, rotary position, then K and V into their pages. */
+struct rope_store_params {
+    float *qkv;           /* [T, (H + 2 Hkv) Dh]: q heads, k heads, v heads; q is rotated in place */
+    const float *table;   /* [context, rotary/2, 2] cos, sin, attention factor included; NULL = no rotation */
+    int32_t rotary;       /* rotated leading elements of each head, even */
+    bool interleaved;     /* pairs (2i, 2i+1); false: (i, i + rotary/2) */
+    const float *q_norm, *k_norm;           /* [Dh] or NULL */
+    const float *q_norm_bias, *k_norm_bias; /* [Dh] or NULL */
+    enum norm_kind norm;
+    float norm_eps;
+    int32_t layer, T, H, Hkv, Dh;
+};
+
+struct attention_params {
+    float *out;        /* [T, H Dh] */
+    const float *qkv;  /* [T, (H + 2 Hkv) Dh], q part used */
+    float scale;       /* of q·k */
+    float softcap;     /* c tanh(s/c) on the scaled score; 0 = none */
+    int32_t window;    /* attends to positions > position - window; 0 = all */
+    int32_t layer, T, H, Hkv, Dh;
+};
+
+struct logits_params {
+    float *logits;        /* [R, V] */
+    const float *in;      /* [T, D] residual stream */
+    const float *norm_weight, *norm_bias; /* [D] */
+    enum norm_kind norm;
+    float norm_eps;
+    const struct linear_weight *head; /* N = V */
+    float scale;          /* logits are multiplied by this (1 = none) */
+    float softcap;        /* then capped: c tanh(x/c); 0 = none */
+    int32_t D;
+};
+
+/* ---- the backend ---------------------------------------------------------------------------------------------- */
+
+struct backend_limits {
+    /* model */
+    int32_t L, D, H, Hkv, Dh, F, V, context;
+    /* engine */
+    int32_t max_tokens;   /* T of a step at most */
+    int32_t max_logits;   /* R at most */
+    int32_t max_branches; /* B at most */
+    int32_t pages;        /* P */
+};
+
+struct backend_info {
+    char name[16];           /* "cpu", "cuda", "simt" */
+    char device[96];         /* processor or GPU model name */
+    char instructions[32];   /* "avx512", "avx2", "portable", "sm_90" …: P1 holds within one */
+    int32_t threads;
+    int32_t page_tokens;     /* tokens in a KV page */
+};
+
+struct backend;
+
+struct backend_options {
+    int32_t threads;          /* cpu: 0 = all processors this process may use */
+    const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
+};
+
+/* Sizes that the memory plan asks for before anything is allocated. */
+struct backend_sizes {
+    size_t kv_page;    /* bytes of one page of one layer, K and V together */
+    size_t workspace;  /* bytes the backend needs besides weights, KV and activations (samplers, tables) */
+};
+
+struct backend_ops {
+    const char *name;
+    /* Opens the device. *backend is closed by close. */
+    tempera_status (*open)(struct backend **backend, const struct backend_options *options, tempera_error *err);
+    void (*close)(struct backend *backend);
+    void (*info)(const struct backend *backend, struct backend_info *info);
+
+    void (*sizes)(const struct backend *backend, const struct backend_limits *limits, struct backend_sizes *sizes);
+    /* Allocates KV pages and workspace for these limits, once. */
+    tempera_status (*prepare)(struct backend *backend, const struct backend_limits *limits, tempera_error *err);
+
+    void *(*alloc)(struct backend *backend, size_t bytes); /* zero-filled, 64-byte aligned; NULL: out of memory */
+    void (*free)(struct backend *backend, void *buffer, size_t bytes);
+    tempera_status (*upload)(struct backend *backend, void *to, const void *from, size_t bytes, tempera_error *err);
+    tempera_status (*download)(struct backend *backend, void *to, const void *from, size_t bytes, tempera_error *err);
+
+    size_t (*linear_bytes)(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
+    /* Packs pieces, in order, as the N rows of weight->data (allocated by the caller); converts when types differ. */
+    tempera_status (*linear_pack)(struct backend *backend, const struct linear_weight *weight,
+                                  const struct weight_piece *pieces, int32_t count, tempera_error *err);
+
+    tempera_status (*step_begin)(struct backend *backend, const struct batch_view *view, tempera_error *err);
+    /* Waits; results[B] in the order of view->branch. */
+    tempera_status (*step_end)(struct backend *backend, struct draw_result *results, tempera_error *err);
+
+    /* out [T, D] = scale * rows of the packed table [V, D] (+ positions [context, D] packed likewise, or NULL). */
+    tempera_status (*embed)(struct backend *backend, float *out, const struct linear_weight *table,
+                            const struct linear_weight *positions, float scale, tempera_error *err);
+    tempera_status (*norm)(struct backend *backend, const struct norm_params *p, tempera_error *err);
+    tempera_status (*linear)(struct backend *backend, const struct linear_params *p, tempera_error *err);
+    tempera_status (*gate)(struct backend *backend, const struct gate_params *p, tempera_error *err);
+    tempera_status (*rope_store)(struct backend *backend, const struct rope_store_params *p, tempera_error *err);
+    tempera_status (*attention)(struct backend *backend, const struct attention_params *p, tempera_error *err);
+    /* Final norm and head for the rows view->logit_token. */
+    tempera_status (*logits)(struct backend *backend, const struct logits_params *p, tempera_error *err);
+    /* One token for every branch of the view, from logits [R, V]. Results come with step_end. */
+    tempera_status (*draw)(struct backend *backend, const float *logits, int32_t V, tempera_error *err);
+    /* Copies the first `tokens` tokens of page from[i] to page to[i] in all layers; outside a step. */
+    tempera_status (*copy_pages)(struct backend *backend, const int32_t *from, const int32_t *to,
+                                 const int32_t *tokens, int32_t count, tempera_error *err);
+    /* Measured ceilings, for reports: bytes/s of a streaming read, fp32 multiply-adds/s; takes about 0.5 s. */
+    tempera_status (*measure)(struct backend *backend, double *read_bytes_per_second, double *flops,
+                              tempera_error *err);
+};
+
+/* Every backend embeds this first. */
+struct backend {
+    const struct backend_ops *ops;
+};
+
+/* registry.c: the compiled-in backends by name; "auto" picks the best that is present. NULL: not compiled in. */
+const struct backend_ops *backend_find(const char *name);
+const char *backend_names(void); /* "cpu" or "cpu, cuda", for messages */
+
+#endif
