@@ -1,0 +1,102 @@
+/* engine.h: continuous batching of requests over rows and branches.
+ *
+ *     submit → queue → branches on a row → [schedule → forward → draw → group by (row, token) → fork or finish] → sample
+ *
+ * Memory is one slab, sized by engine_plan before anything is allocated; a step allocates nothing. One thread at a
+ * time, except engine_cancel. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "engine/batch.h"
+#include "model/model.h"
+
+enum { MAX_PENDING_REQUESTS = 65536 };
+
+/* Pending requests. `cancelled` is written by any thread, the rest by the engine's. An id is generation << 16 | slot. */
+struct request_slot {
+    _Atomic uint64_t cancelled; /* the id to cancel */
+    struct request *request;    /* owned; NULL = free */
+    uint64_t generation;
+    int32_t next;               /* free list */
+};
+
+/* Branches of one row that drew the same token. */
+struct group {
+    int32_t token, count, first, last;
+    uint32_t slot; /* in group_table */
+};
+
+struct engine {
+    /* borrowed */
+    const struct tokenizer *tokenizer; /* NULL: no text in events, no stop strings */
+    /* owned */
+    struct backend *backend;
+    struct network *network;
+    struct rows rows;
+    struct batch batch;
+    void *slab; /* slab_bytes: everything host-side */
+    size_t slab_bytes;
+
+    tempera_plan plan;
+    bool unshared;
+    int32_t V;
+    int32_t eos[CONFIG_MAX_EOS], eos_count;
+
+    struct request *queue_first, *queue_last; /* requests with samples not yet admitted */
+    struct request_slot *slot;                /* [MAX_PENDING_REQUESTS] */
+    int32_t free_slot, pending;
+    atomic_bool cancel_all, cancel_any;
+
+    /* scratch of the grouping; the table is all NO_INDEX between rows */
+    struct group *group;   /* [max_branches] in order of their first branch */
+    int32_t group_count;
+    int32_t *group_table;  /* [group_table_size] token → group, open addressing, a power of two */
+    uint32_t group_table_size;
+
+    struct buf text;       /* the finished sample's text */
+    char *piece, *delta;   /* one token's text; the same with what a stop scan held back */
+
+    tempera_stats stats;
+    double first_submit;     /* clock of the first submit since reset, 0 = none */
+};
+
+/* ---- plan and life ---- */
+/* Fills a plan from options without opening anything but the backend's description. */
+tempera_status engine_plan(tempera_plan *plan, const struct model *model, const struct tokenizer *tokenizer,
+                           const tempera_engine_options *options, tempera_error *err);
+tempera_status engine_open(struct engine **engine, const struct model *model, const struct tokenizer *tokenizer,
+                           const int32_t *eos, int32_t eos_count, const tempera_engine_options *options,
+                           tempera_error *err);
+void engine_close(struct engine *engine);
+
+/* ---- requests ---- */
+tempera_status engine_submit(struct engine *engine, const tempera_request *request, uint64_t *id, tempera_error *err);
+tempera_status engine_step(struct engine *engine, bool *active, tempera_error *err);
+void engine_cancel(struct engine *engine, uint64_t id);
+bool engine_idle(const struct engine *engine);
+
+/* ---- teacher forcing (score.c); the engine must be idle ---- */
+tempera_status engine_score(struct engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
+                            size_t setting_count, tempera_token_stat *stats, tempera_error *err);
+tempera_status engine_next(struct engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
+                           size_t setting_count, int32_t top, int32_t *token, float *logprob, float *final_logprob,
+                           tempera_token_stat *stats, tempera_error *err);
+tempera_status engine_logits(struct engine *engine, const int32_t *ids, size_t count, float *logits, tempera_error *err);
+
+/* ---- between the files of this folder ---- */
+/* One forward pass over the batch that is built, with the timing of the step's tokens. */
+tempera_status engine_forward(struct engine *engine, int32_t prefill_tokens, tempera_error *err);
+/* Takes the token a branch drew: statistics, text, stop rules, on_token. True when the branch goes on; else it was
+ * finished (engine_finish) and freed. The row is computed to its length and does not hold the token yet. */
+bool engine_take_token(struct engine *engine, int32_t row, int32_t branch, const struct draw_result *result);
+/* Ends a branch that has left its row's list: calls on_sample and frees it. The sample's tokens are the row's, and
+ * `token` after them unless it is NO_INDEX. */
+void engine_finish(struct engine *engine, int32_t row, int32_t branch, int32_t token, tempera_finish finish,
+                   const char *error);
+/* Ends the samples of a request that were never started, as cancelled. */
+void engine_drop_unstarted(struct engine *engine, struct request *request);
+double engine_clock(void); /* seconds, monotonic */
+
+#endif

@@ -1,0 +1,251 @@
+/* P1: a sample depends on weights, prompt, settings, seed and sample index, never on what else the engine does. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support.h"
+#include "tests/engine/record.h"
+
+enum { PROMPTS = 3, SETTINGS = 3, SAMPLES = 2, RECORDS = SETTINGS * SAMPLES, TOKENS = 24, STRANGERS = 64 };
+
+struct scene {
+    struct test_model m;
+    struct ids prompt[PROMPTS];
+    tempera_sampling settings[SETTINGS];
+    struct record alone[PROMPTS][RECORDS]; /* the truth: each request by itself, one thread */
+    struct record other[PROMPTS][RECORDS];
+    struct job job[PROMPTS];
+};
+
+static const char *const prompts[PROMPTS] = {
+    "Once upon a time",
+    "One day, a little girl named Lily found a big red ball in the park. She wanted to play with it, but",
+    "The cat",
+};
+
+static tempera_engine_options options(void) {
+    tempera_engine_options o = tempera_engine_options_default();
+    o.device = "cpu";
+    o.threads = 1;
+    return o;
+}
+
+static void set_settings(tempera_sampling *s) {
+    for (int i = 0; i < SETTINGS; i++) {
+        s[i] = tempera_sampling_default();
+        s[i].n = SAMPLES;
+        s[i].max_tokens = TOKENS;
+        s[i].seed = 7;
+    }
+    s[1].temperature = 0.7f;
+    s[1].top_p = 0.9f;
+    s[2].temperature = 1.3f;
+    s[2].top_k = 20;
+    s[2].repetition_penalty = 1.2f;
+    s[2].frequency_penalty = 0.1f;
+}
+
+static void run_scene(struct scene *scene, struct engine *e, struct record (*record)[RECORDS]) {
+    for (int p = 0; p < PROMPTS; p++) scene->job[p].record = record[p];
+    run_jobs(e, scene->job, PROMPTS);
+}
+
+static struct scene *scene_open(const char *folder) {
+    static struct scene scene;
+    memset(&scene, 0, sizeof scene);
+    test_model_open(&scene.m, folder);
+    set_settings(scene.settings);
+    for (int p = 0; p < PROMPTS; p++) {
+        cr_assert_eq(tokenizer_encode(scene.m.tokenizer, prompts[p], strlen(prompts[p]), ENCODE_SPECIAL,
+                                      &scene.prompt[p], NULL),
+                     TEMPERA_OK);
+        scene.job[p] = (struct job){.prompt = scene.prompt[p].data,
+                                    .prompt_count = scene.prompt[p].count,
+                                    .settings = scene.settings,
+                                    .setting_count = SETTINGS,
+                                    .record = scene.alone[p]};
+        tempera_engine_options o = options();
+        struct engine *e = test_engine_open(&scene.m, &o);
+        run_jobs(e, &scene.job[p], 1);
+        engine_close(e);
+    }
+    return &scene;
+}
+
+static void scene_close(struct scene *scene) {
+    for (int p = 0; p < PROMPTS; p++) ids_free(&scene->prompt[p]);
+    test_model_close(&scene->m);
+}
+
+static void expect_scene(struct scene *scene, const char *what) {
+    for (int p = 0; p < PROMPTS; p++) expect_equal(scene->alone[p], scene->other[p], RECORDS, what);
+}
+
+static void check_options(struct scene *scene, const tempera_engine_options *o, const char *what) {
+    struct engine *e = test_engine_open(&scene->m, o);
+    run_scene(scene, e, scene->other);
+    expect_scene(scene, what);
+    engine_close(e);
+}
+
+static void check_threads_and_chunks(struct scene *scene) {
+    static const int32_t chunks[] = {1, 7, 64};
+    for (int32_t threads = 1; threads <= 3; threads++) {
+        tempera_engine_options o = options();
+        o.threads = threads;
+        check_options(scene, &o, "threads");
+    }
+    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+        tempera_engine_options o = options();
+        o.max_step_tokens = chunks[i];
+        check_options(scene, &o, "prompt chunks");
+    }
+    tempera_engine_options unshared = options();
+    unshared.unshared = true;
+    check_options(scene, &unshared, "unshared rows");
+    tempera_engine_options narrow = options();
+    narrow.max_rows = 2; /* forks wait their turn and are computed again from shared pages */
+    check_options(scene, &narrow, "two rows at once");
+    narrow.max_branches = 4;
+    narrow.no_prefix_reuse = true;
+    check_options(scene, &narrow, "two rows, four branches, nothing reused");
+}
+
+static void check_strangers(struct scene *scene) {
+    static struct job jobs[PROMPTS + STRANGERS];
+    static int32_t stranger[STRANGERS][40];
+    tempera_engine_options o = options();
+    o.threads = 2;
+    tempera_sampling wild = tempera_sampling_default();
+    wild.temperature = 2.0f;
+    wild.max_tokens = 30;
+    for (int i = 0; i < STRANGERS; i++) {
+        size_t length = (size_t)(1 + i % 40);
+        for (size_t t = 0; t < length; t++) stranger[i][t] = (int32_t)((size_t)i * 31 + t * 17) % 200 + 20;
+        jobs[i] = (struct job){.prompt = stranger[i], .prompt_count = length, .settings = &wild, .setting_count = 1};
+    }
+    for (int p = 0; p < PROMPTS; p++) {
+        jobs[STRANGERS + p] = scene->job[p];
+        jobs[STRANGERS + p].record = scene->other[p];
+    }
+    struct engine *e = test_engine_open(&scene->m, &o);
+    run_jobs(e, jobs, PROMPTS + STRANGERS);
+    expect_scene(scene, "among 64 strangers");
+    engine_close(e);
+}
+
+static void check_preemption(struct scene *scene) {
+    tempera_engine_options o = options();
+    o.context = 128;
+    struct engine *roomy = test_engine_open(&scene->m, &o);
+    size_t page = roomy->plan.kv / (size_t)roomy->plan.pages;
+    size_t full = (size_t)((o.context + roomy->plan.page_tokens - 1) / roomy->plan.page_tokens);
+    engine_close(roomy);
+    o.kv_bytes = page * full; /* one full context for 18 samples */
+    struct engine *e = test_engine_open(&scene->m, &o);
+    run_scene(scene, e, scene->other);
+    cr_assert_gt(e->rows.preemptions, 0, "nothing was preempted: the test tests nothing");
+    expect_scene(scene, "after preemption");
+    engine_close(e);
+}
+
+static void check_prefix(struct scene *scene) {
+    tempera_engine_options o = options();
+    struct engine *e = test_engine_open(&scene->m, &o);
+    run_scene(scene, e, scene->other);
+    cr_assert_eq(e->stats.recomputed_tokens, 0);
+    run_scene(scene, e, scene->other);
+    cr_assert_gt(e->rows.reused_tokens, 0, "no page was found again: the test tests nothing");
+    expect_scene(scene, "after a prefix hit");
+    engine_close(e);
+}
+
+/* The middle setting among 63 others of one request, against the same setting alone. */
+static void check_among_settings(struct scene *scene) {
+    enum { MANY = 64 };
+    static tempera_sampling many[MANY];
+    static struct record all[MANY * SAMPLES];
+    for (int s = 0; s < MANY; s++) {
+        many[s] = scene->settings[1];
+        many[s].temperature = 0.2f + 0.2f * (float)(s % 8);
+        many[s].top_p = 0.3f + 0.1f * (float)(s / 8);
+    }
+    many[37] = scene->settings[1];
+    struct job job = scene->job[0];
+    job.settings = many;
+    job.setting_count = MANY;
+    job.record = all;
+    tempera_engine_options o = options();
+    struct engine *e = test_engine_open(&scene->m, &o);
+    run_jobs(e, &job, 1);
+    expect_equal(scene->alone[0] + SAMPLES, all + 37 * SAMPLES, SAMPLES, "among 63 settings");
+    cr_assert_gt(e->rows.forks, 0);
+    static struct record single[SAMPLES];
+    for (int s = 0; s < MANY; s++) { /* shared equals unshared, setting by setting */
+        job.settings = &many[s];
+        job.setting_count = 1;
+        job.record = single;
+        run_jobs(e, &job, 1);
+        expect_equal(single, all + s * SAMPLES, SAMPLES, "one of 64 settings against a request of its own");
+    }
+    engine_close(e);
+}
+
+static void check_all(const char *folder) {
+    struct scene *scene = scene_open(folder);
+    check_threads_and_chunks(scene);
+    check_strangers(scene);
+    check_preemption(scene);
+    check_prefix(scene);
+    check_among_settings(scene);
+    scene_close(scene);
+}
+
+Test(invariance, demo_model) {
+    check_all(TEMPERA_DEMO_MODEL);
+}
+
+Test(invariance, stories260k) {
+    TEST_NEEDS_MODELS("stories260k");
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s/stories260k", test_models());
+    check_all(folder);
+}
+
+/* The grid of the design: 8 temperatures × 8 top-p, one sample each, 64 tokens. */
+Test(invariance, sharing_saves_row_steps) {
+    TEST_NEEDS_MODELS("stories260k");
+    enum { GRID = 64, SEEDS = 20 };
+    static tempera_sampling grid[GRID];
+    static struct record record[GRID];
+    char folder[1024];
+    struct test_model m;
+    struct ids prompt = {0};
+    snprintf(folder, sizeof folder, "%s/stories260k", test_models());
+    test_model_open(&m, folder);
+    cr_assert_eq(tokenizer_encode(m.tokenizer, prompts[0], strlen(prompts[0]), ENCODE_SPECIAL, &prompt, NULL), 0);
+    tempera_engine_options o = options();
+    struct engine *e = test_engine_open(&m, &o);
+    struct job job = {
+        .prompt = prompt.data, .prompt_count = prompt.count, .settings = grid, .setting_count = GRID, .record = record};
+    for (int32_t tokens = 16; tokens <= 64; tokens *= 4) {
+        uint64_t rows = e->stats.row_steps, generated = e->stats.generated_tokens;
+        for (uint64_t seed = 0; seed < SEEDS; seed++) {
+            for (int s = 0; s < GRID; s++) {
+                grid[s] = tempera_sampling_default();
+                grid[s].temperature = 0.2f + 0.2f * (float)(s % 8);
+                grid[s].top_p = 0.3f + 0.1f * (float)(s / 8);
+                grid[s].max_tokens = tokens;
+                grid[s].seed = seed;
+                grid[s].ignore_eos = true;
+            }
+            run_jobs(e, &job, 1);
+        }
+        double saving = (double)(e->stats.generated_tokens - generated) / (double)(e->stats.row_steps - rows);
+        cr_log_warn("64 settings, %d tokens: %.1f times fewer row-steps (mean of %d seeds)", tokens, saving, SEEDS);
+        cr_assert_geq(saving, tokens == 64 ? 2.8 : 10.0);
+    }
+    engine_close(e);
+    ids_free(&prompt);
+    test_model_close(&m);
+}

@@ -1,0 +1,91 @@
+/* support.c: where test data lies, and scratch folders. */
+#include "support.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+
+#ifndef TEMPERA_TEST_DATA_DEFAULT
+#define TEMPERA_TEST_DATA_DEFAULT ""
+#endif
+#ifndef TEMPERA_TEST_MODELS_DEFAULT
+#define TEMPERA_TEST_MODELS_DEFAULT ""
+#endif
+#ifndef TEMPERA_TEST_DIR
+#define TEMPERA_TEST_DIR ""
+#endif
+
+static const char *find_folder(const char *variable, const char *otherwise) {
+    const char *path = getenv(variable);
+    if (!path || !path[0]) path = otherwise;
+    return folder_exists(path) ? path : NULL;
+}
+
+const char *test_data(void) {
+    return find_folder("TEMPERA_TEST_DATA", TEMPERA_TEST_DATA_DEFAULT);
+}
+
+const char *test_models(void) {
+    return find_folder("TEMPERA_TEST_MODELS", TEMPERA_TEST_MODELS_DEFAULT);
+}
+
+const char *test_source(void) {
+    return find_folder("TEMPERA_TEST_SOURCE", TEMPERA_TEST_DIR);
+}
+
+static bool skip(const char *folder, const char *variable, const char *what) {
+    if (folder) return false;
+    fprintf(stderr, "skipped: %s (set %s)\n", what, variable);
+    return true;
+}
+
+bool test_skip_without_data(const char *what) {
+    return skip(test_data(), "TEMPERA_TEST_DATA", what);
+}
+
+bool test_skip_without_models(const char *what) {
+    return skip(test_models(), "TEMPERA_TEST_MODELS", what);
+}
+
+char *test_folder_create(void) {
+    const char *parent = getenv("TMPDIR");
+    char *path = path_join(parent && parent[0] ? parent : "/tmp", "tempera-test-XXXXXX");
+    if (path && mkdtemp(path)) return path;
+    mem_free(path);
+    return NULL;
+}
+
+/* Removes the folder after the files and the folders (down to `depth`) in it; links are removed, not
+ * followed. */
+static void remove_tree(const char *folder, int depth) {
+    DIR *dir = opendir(folder);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        char *path = path_join(folder, entry->d_name);
+        if (path && unlink(path) != 0 && depth > 0) remove_tree(path, depth - 1);
+        mem_free(path);
+    }
+    if (dir) closedir(dir);
+    rmdir(folder);
+}
+
+void test_folder_remove(char *folder) {
+    if (!folder) return;
+    remove_tree(folder, 1);
+    mem_free(folder);
+}
+
+char *test_write(const char *folder, const char *name, const void *bytes, size_t length) {
+    char *path = path_join(folder, name);
+    FILE *file = path ? fopen(path, "wb") : NULL;
+    bool good = file && fwrite(bytes, 1, length, file) == length;
+    if (file && fclose(file) != 0) good = false;
+    if (good) return path;
+    mem_free(path);
+    return NULL;
+}

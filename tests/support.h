@@ -1,0 +1,38 @@
+/* support.h: what several test programs need. support.c knows nothing of Criterion, so plain mains and fuzz
+ * targets may link it too. Paths returned are valid until the program ends unless said otherwise. */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The folder of real files nobody here wrote (environment TEMPERA_TEST_DATA, else shared/data next to the
+ * checkout), and that of trained models (TEMPERA_TEST_MODELS, else shared/models). NULL when absent. */
+const char *test_data(void);
+const char *test_models(void);
+/* The folder tests/ of the checkout, where fixtures of our own lie (TEMPERA_TEST_SOURCE); NULL when it is not
+ * there. */
+const char *test_source(void);
+
+/* True, after one line on stderr that says what was skipped, when the folder is absent:
+ *     if (test_skip_without_data("JSONTestSuite")) return;
+ * Criterion tests use the macros below instead, which make the skip visible in the report. */
+bool test_skip_without_data(const char *what);
+bool test_skip_without_models(const char *what);
+#define TEST_NEEDS_DATA(what)                                                                                \
+    do {                                                                                                     \
+        if (test_skip_without_data(what)) cr_skip_test("no test data: %s", what);                            \
+    } while (0)
+#define TEST_NEEDS_MODELS(what)                                                                              \
+    do {                                                                                                     \
+        if (test_skip_without_models(what)) cr_skip_test("no test models: %s", what);                        \
+    } while (0)
+
+/* A new empty folder under TMPDIR; remove takes the folder, its files and its path. Only flat folders and one
+ * level of folders inside are removed. */
+char *test_folder_create(void);
+void test_folder_remove(char *folder);
+/* Writes folder/name; returns its path, which the caller frees with mem_free. NULL when it failed. */
+char *test_write(const char *folder, const char *name, const void *bytes, size_t length);
+
+#endif
