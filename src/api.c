@@ -19,8 +19,6 @@ struct tempera_engine {
     struct engine *engine;
 };
 
-
-
 #if defined(__clang__)
 #define COMPILER "clang " __clang_version__
 #else
@@ -161,8 +159,8 @@ static tempera_status need_tokenizer(const tempera_model *model, tempera_error *
     return model->tokenizer ? TEMPERA_OK : fail(err, model->no_tokenizer.status, "%s", model->no_tokenizer.message);
 }
 
-tempera_status tempera_encode(const tempera_model *model, const char *text, size_t length, unsigned flags, int32_t **ids,
-                              size_t *count, tempera_error *err) {
+tempera_status tempera_encode(const tempera_model *model, const char *text, size_t length, unsigned flags,
+                              int32_t **ids, size_t *count, tempera_error *err) {
     struct ids list = {0};
     TRY(need_tokenizer(model, err));
     if (length > 0) TRY(need(text, "text", err));
@@ -219,10 +217,10 @@ void tempera_model_sampling(const tempera_model *model, tempera_sampling *sampli
     const struct generation_config *g = model_generation_config(model->model);
     uint32_t set = 0;
     *sampling = tempera_sampling_default();
-#define TAKE(has, field, value)                                                                               \
-    if (has) {                                                                                                \
-        sampling->field = (value);                                                                            \
-        set |= UINT32_C(1) << FIELD_##field;                                                                  \
+#define TAKE(has, field, value)                                                                                        \
+    if (has) {                                                                                                         \
+        sampling->field = (value);                                                                                     \
+        set |= UINT32_C(1) << FIELD_##field;                                                                           \
     }
     TAKE(g->has_temperature, temperature, (float)g->temperature)
     TAKE(g->has_top_k, top_k, g->top_k)

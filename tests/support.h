@@ -19,13 +19,13 @@ const char *test_source(void);
  * Criterion tests use the macros below instead, which make the skip visible in the report. */
 bool test_skip_without_data(const char *what);
 bool test_skip_without_models(const char *what);
-#define TEST_NEEDS_DATA(what)                                                                                \
-    do {                                                                                                     \
-        if (test_skip_without_data(what)) cr_skip_test("no test data: %s", what);                            \
+#define TEST_NEEDS_DATA(what)                                                                                          \
+    do {                                                                                                               \
+        if (test_skip_without_data(what)) cr_skip_test("no test data: %s", what);                                      \
     } while (0)
-#define TEST_NEEDS_MODELS(what)                                                                              \
-    do {                                                                                                     \
-        if (test_skip_without_models(what)) cr_skip_test("no test models: %s", what);                        \
+#define TEST_NEEDS_MODELS(what)                                                                                        \
+    do {                                                                                                               \
+        if (test_skip_without_models(what)) cr_skip_test("no test models: %s", what);                                  \
     } while (0)
 
 /* A new empty folder under TMPDIR; remove takes the folder, its files and its path. Only flat folders and one

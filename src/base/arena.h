@@ -10,8 +10,8 @@ struct arena {
     size_t used; /* bytes handed out */
 };
 
-void *arena_alloc(struct arena *a, size_t bytes);                    /* zeroed, 16-byte aligned; NULL when out of memory */
-void *arena_array(struct arena *a, size_t count, size_t size);       /* overflow-checked */
+void *arena_alloc(struct arena *a, size_t bytes);              /* zeroed, 16-byte aligned; NULL when out of memory */
+void *arena_array(struct arena *a, size_t count, size_t size); /* overflow-checked */
 char *arena_strndup(struct arena *a, const char *text, size_t length); /* with terminator */
 void arena_free(struct arena *a);
 

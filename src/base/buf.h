@@ -8,13 +8,13 @@
 
 /* Zero-initialise with {.max = N}; data is always followed by a 0 byte once anything was appended. */
 struct buf {
-    char *data;      /* length bytes + terminator, owned */
+    char *data; /* length bytes + terminator, owned */
     size_t length;
     size_t capacity;
-    size_t max;      /* an append that would pass it fails with TEMPERA_TOO_LONG */
+    size_t max; /* an append that would pass it fails with TEMPERA_TOO_LONG */
 };
 
-void buf_free(struct buf *b); /* releases and zeroes all but max */
+void buf_free(struct buf *b);  /* releases and zeroes all but max */
 void buf_clear(struct buf *b); /* keeps the memory */
 tempera_status buf_reserve(struct buf *b, size_t extra, tempera_error *err);
 tempera_status buf_append(struct buf *b, const void *bytes, size_t length, tempera_error *err);

@@ -66,7 +66,7 @@ DRAW_INLINE float draw_unkey(uint32_t key) {
 
 /* The total order (score descending, id ascending) as one number, larger first. Ranks of one row are distinct. */
 DRAW_INLINE uint64_t draw_rank(float score, int32_t id) {
-    return (uint64_t)draw_key(score) << 32 | (uint32_t)~(uint32_t)id;
+    return (uint64_t)draw_key(score) << 32 | (uint32_t) ~(uint32_t)id;
 }
 
 /* ---- weights -------------------------------------------------------------------------------------------------- */
@@ -77,13 +77,13 @@ DRAW_INLINE float draw_distance(float best, float score) {
 }
 
 /* 2^g for g in (0, 1]: minimax polynomial of degree 5, relative error 7.5e-8; stays in (1, 2). */
-#define DRAW_LOG2E     1.44269504f
-#define DRAW_EXP2_C0   0.9999999251f
-#define DRAW_EXP2_C1   0.6931530732f
-#define DRAW_EXP2_C2   0.2401536170f
-#define DRAW_EXP2_C3   0.0558263181f
-#define DRAW_EXP2_C4   0.0089893401f
-#define DRAW_EXP2_C5   0.0018775767f
+#define DRAW_LOG2E           1.44269504f
+#define DRAW_EXP2_C0         0.9999999251f
+#define DRAW_EXP2_C1         0.6931530732f
+#define DRAW_EXP2_C2         0.2401536170f
+#define DRAW_EXP2_C3         0.0558263181f
+#define DRAW_EXP2_C4         0.0089893401f
+#define DRAW_EXP2_C5         0.0018775767f
 #define DRAW_WEIGHT_MAX_LOG2 40 /* draw_weight(0) is just below 2^40 */
 
 /* 2^40 exp(-d), cut to an integer; d >= 0 or +inf. With t = d log2(e) = n + f: 2^-t = 2^(1-f) / 2^(n+1), the mantissa in
@@ -179,7 +179,7 @@ DRAW_INLINE float draw_variate(uint32_t x) {
 DRAW_INLINE float draw_exponential(float v) {
     uint32_t u = DRAW_BITS(DRAW_SUB(1.0f, v));
     uint32_t k = (0x3F400000u + 0x7FFFFFu - u) >> 23; /* 3/4 is 0x3F400000 */
-    float scale = DRAW_FLOAT((127u + k) << 23);         /* 2^k */
+    float scale = DRAW_FLOAT((127u + k) << 23);       /* 2^k */
     float m = DRAW_SUB(DRAW_SUB(scale, 1.0f), DRAW_MUL(v, scale));
     float p = DRAW_FMA(DRAW_LOG_C7, m, DRAW_LOG_C6);
     p = DRAW_FMA(p, m, DRAW_LOG_C5);

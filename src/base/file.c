@@ -17,8 +17,7 @@
 static tempera_status fail_errno(tempera_error *err, const char *path, const char *verb) {
     char text[128];
     int code = errno;
-    if (strerror_r(code, text, sizeof text) != 0)
-        return fail(err, TEMPERA_IO, "%s: cannot %s (%d)", path, verb, code);
+    if (strerror_r(code, text, sizeof text) != 0) return fail(err, TEMPERA_IO, "%s: cannot %s (%d)", path, verb, code);
     return fail(err, TEMPERA_IO, "%s: cannot %s: %s", path, verb, text);
 }
 
@@ -77,8 +76,7 @@ void file_map_forget(const struct file_map *map, size_t offset, size_t length) {
  */
 static tempera_status read_all(int fd, const char *path, size_t hint, struct buf *b, tempera_error *err) {
     if (hint > b->max)
-        return fail(err, TEMPERA_TOO_LONG, "%s: file of %zu bytes, at most %zu are accepted", path, hint,
-                    b->max);
+        return fail(err, TEMPERA_TOO_LONG, "%s: file of %zu bytes, at most %zu are accepted", path, hint, b->max);
     TRY(buf_reserve(b, hint, err));
     for (;;) {
         if (b->length == b->max) {

@@ -111,8 +111,7 @@ bool map_put(struct map *m, const char *key, size_t length, uint32_t value, bool
             return true;
         }
     }
-    if ((m->count + 1) * 2 > m->capacity && !resize(m, m->capacity ? m->capacity * 2 : MAP_FIRST))
-        return false;
+    if ((m->count + 1) * 2 > m->capacity && !resize(m, m->capacity ? m->capacity * 2 : MAP_FIRST)) return false;
     *find(m, key, length, hash) =
         (struct map_slot){.key = key, .length = (uint32_t)length, .hash = hash, .value = value};
     m->count++;

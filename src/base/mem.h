@@ -11,7 +11,7 @@
 void *mem_alloc(size_t bytes);
 void *mem_array(size_t count, size_t size);
 void *mem_realloc(void *ptr, size_t bytes);
-void mem_free(void *ptr); /* NULL is fine */
+void mem_free(void *ptr);                           /* NULL is fine */
 char *mem_strndup(const char *text, size_t length); /* adds the terminator; NULL on failure */
 
 /* Zero-filled slab for weights, KV pages and activations: aligned to 4096 bytes, backed by huge pages where the system

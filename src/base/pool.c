@@ -143,8 +143,7 @@ void pool_run(struct pool *p, pool_body *body, void *arg, int parts) {
     int sleepers = atomic_load(&p->sleepers);
     if (sleepers > 0) futex_wake(&p->left, sleepers < parts - 1 ? sleepers : parts - 1);
     int ran = run_parts(p);
-    if (ran == 0 || atomic_fetch_sub_explicit(&p->pending, ran, memory_order_acq_rel) != ran)
-        wait_for_others(p);
+    if (ran == 0 || atomic_fetch_sub_explicit(&p->pending, ran, memory_order_acq_rel) != ran) wait_for_others(p);
 }
 
 static void stop_workers(struct pool *p) {
@@ -156,8 +155,7 @@ static void stop_workers(struct pool *p) {
 tempera_status pool_create(struct pool **pool, int threads, tempera_error *err) {
     *pool = NULL;
     if (threads < 1 || threads > POOL_MAX_THREADS)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "threads: expected 1 to %d, found %d", POOL_MAX_THREADS,
-                    threads);
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "threads: expected 1 to %d, found %d", POOL_MAX_THREADS, threads);
     size_t bytes = sizeof(struct pool) + (size_t)threads * sizeof(pthread_t);
     struct pool *p = mem_array(1, bytes);
     if (!p) return fail_memory(err, bytes, "the thread pool");
@@ -175,8 +173,8 @@ tempera_status pool_create(struct pool **pool, int threads, tempera_error *err) 
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code != 0) {
-        fail(err, TEMPERA_OUT_OF_MEMORY, "thread %d of %d could not be started (error %d)", p->started + 2,
-             threads, code);
+        fail(err, TEMPERA_OUT_OF_MEMORY, "thread %d of %d could not be started (error %d)", p->started + 2, threads,
+             code);
         pool_free(p);
         return TEMPERA_OUT_OF_MEMORY;
     }

@@ -86,8 +86,7 @@ static int line_processors(char *line, const char *root) {
     *path++ = 0;
     if (strstr(path, "..")) return 0; /* outside our cgroup namespace */
     if (controllers[0] == 0) return chain_processors(root, path);
-    if (strcmp(controllers, "cpu") != 0 && strncmp(controllers, "cpu,", 4) != 0 &&
-        !strstr(controllers, ",cpu"))
+    if (strcmp(controllers, "cpu") != 0 && strncmp(controllers, "cpu,", 4) != 0 && !strstr(controllers, ",cpu"))
         return 0;
     char *mount = path_join(root, "cpu");
     int count = mount ? chain_processors(mount, path) : 0;

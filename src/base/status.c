@@ -32,8 +32,7 @@ static void sanitise(char *text, bool cut) {
     for (size_t i = 0; i < length;) {
         size_t n = utf8_sequence(s + i, length - i);
         if (n == 0 && cut && s[i] >= 0xC2 && length - i < 4) {
-            size_t tail =
-                i + 1; /* a lead byte whose continuation bytes run to the end was cut, not malformed */
+            size_t tail = i + 1; /* a lead byte whose continuation bytes run to the end was cut, not malformed */
             while (tail < length && (s[tail] & 0xC0) == 0x80) tail++;
             if (tail == length) {
                 s[i] = 0;

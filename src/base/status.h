@@ -26,17 +26,17 @@ tempera_status
 fail_context(tempera_error *err, tempera_status status, const char *format, ...);
 
 /* Forwards a failure to the caller. */
-#define TRY(expr)                                                                                             \
-    do {                                                                                                      \
-        tempera_status try_status_ = (expr);                                                                  \
-        if (try_status_ != TEMPERA_OK) return try_status_;                                                    \
+#define TRY(expr)                                                                                                      \
+    do {                                                                                                               \
+        tempera_status try_status_ = (expr);                                                                           \
+        if (try_status_ != TEMPERA_OK) return try_status_;                                                             \
     } while (0)
 
 /* Forwards a failure to this function's `cleanup:` label; needs a local `tempera_status status`. */
-#define TRY_GOTO(expr)                                                                                        \
-    do {                                                                                                      \
-        status = (expr);                                                                                      \
-        if (status != TEMPERA_OK) goto cleanup;                                                               \
+#define TRY_GOTO(expr)                                                                                                 \
+    do {                                                                                                               \
+        status = (expr);                                                                                               \
+        if (status != TEMPERA_OK) goto cleanup;                                                                        \
     } while (0)
 
 #endif

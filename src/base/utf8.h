@@ -14,8 +14,7 @@ static inline size_t utf8_sequence(const unsigned char *s, size_t left) {
     if (c < 0xC2 || c > 0xF4) return 0;
     size_t length = c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
     if (left < length) return 0;
-    unsigned char low = 0x80,
-                  high = 0xBF; /* the second byte's range excludes overlong forms and surrogates */
+    unsigned char low = 0x80, high = 0xBF; /* the second byte's range excludes overlong forms and surrogates */
     if (c == 0xE0) low = 0xA0;
     if (c == 0xED) high = 0x9F;
     if (c == 0xF0) low = 0x90;

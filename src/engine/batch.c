@@ -43,7 +43,8 @@ int32_t batch_add_row(struct batch *batch, const struct rows *rows, int32_t row,
         int32_t position = r->computed + i;
         batch->token[first + i] = r->tokens[position];
         batch->position[first + i] = position;
-        batch->slot[first + i] = r->pages[position / rows->page_tokens] * rows->page_tokens + position % rows->page_tokens;
+        batch->slot[first + i] =
+            r->pages[position / rows->page_tokens] * rows->page_tokens + position % rows->page_tokens;
     }
     memcpy(batch->page + batch->page_start[view->S], r->pages, (size_t)r->page_count * sizeof *r->pages);
     batch->sequence_row[view->S] = row;

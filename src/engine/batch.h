@@ -9,15 +9,15 @@ struct batch_limits {
 };
 
 struct batch {
-    struct batch_view view;        /* points at the arrays below */
-    int32_t *token, *position, *slot; /* [max_tokens] */
+    struct batch_view view;            /* points at the arrays below */
+    int32_t *token, *position, *slot;  /* [max_tokens] */
     int32_t *query_start, *page_start; /* [max_rows + 1] */
-    int32_t *page;                 /* [max_rows * row_pages] */
-    int32_t *logit_token;          /* [max_logits] */
-    struct branch_draw *draw;      /* [max_branches] */
-    struct draw_result *result;    /* [max_branches] filled by the step */
-    int32_t *sequence_row;         /* [max_rows] which row each sequence is */
-    int32_t *sequence_draw;        /* [max_rows] its first draw, or NO_INDEX: no logits in this step */
+    int32_t *page;                     /* [max_rows * row_pages] */
+    int32_t *logit_token;              /* [max_logits] */
+    struct branch_draw *draw;          /* [max_branches] */
+    struct draw_result *result;        /* [max_branches] filled by the step */
+    int32_t *sequence_row;             /* [max_rows] which row each sequence is */
+    int32_t *sequence_draw;            /* [max_rows] its first draw, or NO_INDEX: no logits in this step */
 };
 
 void batch_init(struct batch *batch, struct layout *layout, const struct batch_limits *limits);

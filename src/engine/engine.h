@@ -19,7 +19,7 @@ struct request_slot {
     _Atomic uint64_t cancelled; /* the id to cancel */
     struct request *request;    /* owned; NULL = free */
     uint64_t generation;
-    int32_t next;               /* free list */
+    int32_t next; /* free list */
 };
 
 /* Branches of one row that drew the same token. */
@@ -50,16 +50,16 @@ struct engine {
     atomic_bool cancel_all, cancel_any;
 
     /* scratch of the grouping; the table is all NO_INDEX between rows */
-    struct group *group;   /* [max_branches] in order of their first branch */
+    struct group *group; /* [max_branches] in order of their first branch */
     int32_t group_count;
-    int32_t *group_table;  /* [group_table_size] token → group, open addressing, a power of two */
+    int32_t *group_table; /* [group_table_size] token → group, open addressing, a power of two */
     uint32_t group_table_size;
 
-    struct buf text;       /* the finished sample's text */
-    char *piece, *delta;   /* one token's text; the same with what a stop scan held back */
+    struct buf text;     /* the finished sample's text */
+    char *piece, *delta; /* one token's text; the same with what a stop scan held back */
 
     tempera_stats stats;
-    double first_submit;     /* clock of the first submit since reset, 0 = none */
+    double first_submit; /* clock of the first submit since reset, 0 = none */
 };
 
 /* ---- plan and life ---- */
@@ -83,7 +83,8 @@ tempera_status engine_score(struct engine *engine, const int32_t *ids, size_t co
 tempera_status engine_next(struct engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
                            size_t setting_count, int32_t top, int32_t *token, float *logprob, float *final_logprob,
                            tempera_token_stat *stats, tempera_error *err);
-tempera_status engine_logits(struct engine *engine, const int32_t *ids, size_t count, float *logits, tempera_error *err);
+tempera_status engine_logits(struct engine *engine, const int32_t *ids, size_t count, float *logits,
+                             tempera_error *err);
 
 /* ---- between the files of this folder ---- */
 /* One forward pass over the batch that is built, with the timing of the step's tokens. */

@@ -124,8 +124,7 @@ void kvcache_release(struct kvcache *kv, int32_t page) {
 static int32_t lookup(const struct kvcache *kv, uint64_t parent, const int32_t *tokens) {
     size_t bytes = (size_t)kv->page_tokens * sizeof *tokens;
     int32_t page = kv->bucket[bucket_of(kv, parent, tokens)];
-    while (page != KV_NONE &&
-           (kv->page[page].parent != parent || memcmp(page_tokens(kv, page), tokens, bytes) != 0)) {
+    while (page != KV_NONE && (kv->page[page].parent != parent || memcmp(page_tokens(kv, page), tokens, bytes) != 0)) {
         page = kv->page[page].chain;
     }
     return page;
@@ -171,6 +170,6 @@ bool kvcache_check(const struct kvcache *kv) {
     int32_t cached = 0, free_pages = 0;
     for (int32_t p = kv->cached_oldest; p != KV_NONE && cached <= kv->pages; p = kv->page[p].next) cached++;
     for (int32_t p = kv->free_head; p != KV_NONE && free_pages <= kv->pages; p = kv->page[p].next) free_pages++;
-    return held == kv->used && findable == registered && cached == kv->cached_count &&
-           cached == unheld_registered && free_pages == kv->free_count && free_pages == unheld_plain;
+    return held == kv->used && findable == registered && cached == kv->cached_count && cached == unheld_registered &&
+           free_pages == kv->free_count && free_pages == unheld_plain;
 }

@@ -20,24 +20,24 @@
 enum { KV_NONE = -1 };
 
 struct kv_page {
-    uint64_t uid;        /* identity once registered, 0 before */
-    uint64_t parent;     /* uid of the page before it, 0 for the first */
+    uint64_t uid;    /* identity once registered, 0 before */
+    uint64_t parent; /* uid of the page before it, 0 for the first */
     int32_t refs;
-    int32_t next, prev;  /* free list (next), or the list of cached pages by age */
-    int32_t chain;       /* next page in its hash bucket */
+    int32_t next, prev; /* free list (next), or the list of cached pages by age */
+    int32_t chain;      /* next page in its hash bucket */
 };
 
 struct kvcache {
     int32_t pages, page_tokens;
-    struct kv_page *page;    /* [pages] */
-    int32_t *tokens;         /* [pages, page_tokens] of registered pages */
-    int32_t *bucket;         /* [bucket_count] first page of each hash chain */
-    uint32_t bucket_count;   /* power of two */
+    struct kv_page *page;  /* [pages] */
+    int32_t *tokens;       /* [pages, page_tokens] of registered pages */
+    int32_t *bucket;       /* [bucket_count] first page of each hash chain */
+    uint32_t bucket_count; /* power of two */
     int32_t free_head, free_count;
     int32_t cached_oldest, cached_newest, cached_count;
     int32_t used, used_peak; /* held pages */
     uint64_t next_uid;
-    bool reuse;              /* false: nothing is registered */
+    bool reuse; /* false: nothing is registered */
 };
 
 /* Takes its arrays from the layout (which may be only counting). */

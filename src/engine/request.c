@@ -22,8 +22,7 @@ tempera_status sampling_copy(tempera_sampling *to, const tempera_sampling *from,
                              tempera_error *err) {
     bool failed = false;
     *to = *from;
-    to->logit_bias =
-        copy_array(arena, from->logit_bias, from->logit_bias_count, sizeof *from->logit_bias, &failed);
+    to->logit_bias = copy_array(arena, from->logit_bias, from->logit_bias_count, sizeof *from->logit_bias, &failed);
     to->stop_token_ids =
         copy_array(arena, from->stop_token_ids, from->stop_token_count, sizeof *from->stop_token_ids, &failed);
     const char **stop = copy_array(arena, from->stop, from->stop_count, sizeof *from->stop, &failed);
@@ -131,8 +130,8 @@ static tempera_status start_text(struct request *r, const struct tokenizer *toke
     return TEMPERA_OK;
 }
 
-tempera_status request_create(struct request **request, const tempera_request *from, const struct request_limits *limits,
-                              tempera_error *err) {
+tempera_status request_create(struct request **request, const tempera_request *from,
+                              const struct request_limits *limits, tempera_error *err) {
     tempera_status status = TEMPERA_OK;
     TRY(check_request(from, limits, err));
     struct request *r = mem_array(1, sizeof *r);

@@ -9,21 +9,21 @@
 
 /* One setting in the form the engine runs. All pointers live in the request's arena. */
 struct setting {
-    tempera_sampling sampling;  /* deep copy, what callbacks see */
-    int32_t max_tokens;         /* clamped to what the context leaves */
-    const int32_t *end_tokens;  /* [end_count] eos (unless ignored), then stop_token_ids */
+    tempera_sampling sampling; /* deep copy, what callbacks see */
+    int32_t max_tokens;        /* clamped to what the context leaves */
+    const int32_t *end_tokens; /* [end_count] eos (unless ignored), then stop_token_ids */
     int32_t end_count, eos_count;
     struct branch_params params; /* of sample 0 */
-    int64_t first_sample;       /* ordinal of its sample 0 in the request */
-    size_t first_stat;          /* into request.stats, when logprobs >= 0 */
+    int64_t first_sample;        /* ordinal of its sample 0 in the request */
+    size_t first_stat;           /* into request.stats, when logprobs >= 0 */
 };
 
 struct request {
-    struct arena arena;         /* owns all below */
+    struct arena arena; /* owns all below */
     uint64_t id;
-    int32_t *prompt;            /* [prompt_count] */
+    int32_t *prompt; /* [prompt_count] */
     int32_t prompt_count;
-    struct setting *settings;   /* [setting_count] */
+    struct setting *settings; /* [setting_count] */
     int32_t setting_count;
     int64_t samples;            /* over all settings */
     int64_t admitted, finished; /* samples started, samples ended */
@@ -32,8 +32,8 @@ struct request {
     void *user;
     void (*on_token)(const tempera_token_event *event);
     void (*on_sample)(const tempera_sample *sample);
-    int32_t slot;               /* the engine's */
-    struct request *next;       /* in the queue */
+    int32_t slot;         /* the engine's */
+    struct request *next; /* in the queue */
 };
 
 /* Where the engine's limits enter a request. */
@@ -45,8 +45,8 @@ struct request_limits {
 };
 
 /* Checks and copies. The caller frees with request_free. */
-tempera_status request_create(struct request **request, const tempera_request *from, const struct request_limits *limits,
-                              tempera_error *err);
+tempera_status request_create(struct request **request, const tempera_request *from,
+                              const struct request_limits *limits, tempera_error *err);
 void request_free(struct request *request);
 
 /* The setting that sample `ordinal` (setting-major) belongs to. */
@@ -55,6 +55,7 @@ int32_t request_setting_of(const struct request *request, int64_t ordinal);
 tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index);
 
 /* A deep copy of a setting (lists, strings) into an arena; for scoring, which has no request. */
-tempera_status sampling_copy(tempera_sampling *to, const tempera_sampling *from, struct arena *arena, tempera_error *err);
+tempera_status sampling_copy(tempera_sampling *to, const tempera_sampling *from, struct arena *arena,
+                             tempera_error *err);
 
 #endif

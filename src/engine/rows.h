@@ -20,12 +20,12 @@ enum { NO_INDEX = -1 };
 struct branch {
     struct request *request;
     int32_t setting, sample;
-    int32_t next;                /* on its row, in ascending order of the samples; or in the free list */
+    int32_t next; /* on its row, in ascending order of the samples; or in the free list */
     struct branch_params params;
     struct detok detok;
     struct stop_scan stop;
-    size_t text_bytes;           /* handed to on_token so far */
-    bool cut;                    /* a stop string matched: the text is the first text_bytes bytes */
+    size_t text_bytes; /* handed to on_token so far */
+    bool cut;          /* a stop string matched: the text is the first text_bytes bytes */
     uint32_t nan_rows;
 };
 
@@ -34,27 +34,27 @@ enum row_state { ROW_FREE, ROW_WAITING, ROW_ACTIVE };
 struct row {
     enum row_state state;
     struct request *request;
-    uint64_t order;              /* creation order: who is served first, who is preempted last */
-    int32_t *tokens;             /* [context + 1] prompt, then what the branches chose */
-    int32_t length;              /* tokens known */
-    int32_t computed;            /* tokens whose K and V are in pages; < length while active */
-    int32_t seen;                /* tokens ever computed, here or before a fork: more is recomputation */
-    int32_t *pages;              /* [page_count] of max ceil(context / page_tokens) */
+    uint64_t order;   /* creation order: who is served first, who is preempted last */
+    int32_t *tokens;  /* [context + 1] prompt, then what the branches chose */
+    int32_t length;   /* tokens known */
+    int32_t computed; /* tokens whose K and V are in pages; < length while active */
+    int32_t seen;     /* tokens ever computed, here or before a fork: more is recomputation */
+    int32_t *pages;   /* [page_count] of max ceil(context / page_tokens) */
     int32_t page_count;
-    int32_t registered;          /* leading pages known to the prefix cache */
-    uint64_t chain;              /* uid of the last of them */
+    int32_t registered; /* leading pages known to the prefix cache */
+    uint64_t chain;     /* uid of the last of them */
     int32_t first_branch, last_branch, branch_count;
-    int32_t next, prev;          /* in the list of waiting rows (ascending order), or the free list (next) */
-    int32_t chunk;               /* tokens computed in the step being built, 0 = not in it */
+    int32_t next, prev; /* in the list of waiting rows (ascending order), or the free list (next) */
+    int32_t chunk;      /* tokens computed in the step being built, 0 = not in it */
 };
 
 struct rows {
     struct kvcache kv;
     int32_t context, page_tokens, max_rows, max_branches;
-    struct row *row;             /* [max_branches + 1]: every branch may end on a row of its own */
-    struct branch *branch;       /* [max_branches] */
+    struct row *row;       /* [max_branches + 1]: every branch may end on a row of its own */
+    struct branch *branch; /* [max_branches] */
     int32_t free_row, free_branch, free_branches;
-    int32_t *active;             /* [active_count] <= max_rows, ascending order */
+    int32_t *active; /* [active_count] <= max_rows, ascending order */
     int32_t active_count;
     int32_t waiting_first, waiting_last;
     uint64_t next_order;
@@ -71,7 +71,7 @@ struct rows_limits {
 void rows_init(struct rows *rows, struct layout *layout, const struct rows_limits *limits);
 
 /* ---- branches on rows ---- */
-int32_t rows_take_branch(struct rows *rows);                 /* NO_INDEX when all are in use */
+int32_t rows_take_branch(struct rows *rows); /* NO_INDEX when all are in use */
 void rows_free_branch(struct rows *rows, int32_t branch);
 void rows_add_branch(struct rows *rows, int32_t row, int32_t branch); /* at the end of the row's list */
 

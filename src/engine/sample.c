@@ -41,7 +41,8 @@ static bool add_text(struct engine *e, struct branch *branch, const struct setti
     bool matched = false;
     size_t length = detok_push(&branch->detok, token, e->piece);
     size_t stop_count = generated >= setting->sampling.min_tokens ? setting->sampling.stop_count : 0;
-    *delta += stop_push(&branch->stop, setting->sampling.stop, stop_count, e->piece, length, e->delta + *delta, &matched);
+    *delta +=
+        stop_push(&branch->stop, setting->sampling.stop, stop_count, e->piece, length, e->delta + *delta, &matched);
     return matched;
 }
 
@@ -103,7 +104,7 @@ struct ending {
     int32_t setting, sample;
     const int32_t *tokens; /* [prompt_count + token_count] prompt and completion */
     int32_t token_count;
-    size_t text_limit;     /* the completion's text ends here at the latest */
+    size_t text_limit; /* the completion's text ends here at the latest */
     uint32_t nan_rows;
     tempera_finish finish;
     const char *error;

@@ -45,7 +45,8 @@ static tempera_status check_ids(const struct engine *e, const int32_t *ids, size
     }
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= e->V) {
-            return fail(err, TEMPERA_INVALID_ARGUMENT, "token %zu is %d; the vocabulary is 0 to %d", i, ids[i], e->V - 1);
+            return fail(err, TEMPERA_INVALID_ARGUMENT, "token %zu is %d; the vocabulary is 0 to %d", i, ids[i],
+                        e->V - 1);
         }
     }
     return TEMPERA_OK;
@@ -61,8 +62,8 @@ static int32_t open_row(struct engine *e, const int32_t *ids, int32_t count, boo
     return row;
 }
 
-static void add_forced(struct engine *e, int32_t row, int32_t logits_row, int32_t history, const struct branch_params *p,
-                       int32_t forced) {
+static void add_forced(struct engine *e, int32_t row, int32_t logits_row, int32_t history,
+                       const struct branch_params *p, int32_t forced) {
     batch_add_draw(&e->batch, &(struct branch_draw){.params = p,
                                                     .row = logits_row,
                                                     .forced = forced,
@@ -160,8 +161,9 @@ static void begin_last(struct engine *e, int32_t row) {
 }
 
 /* Final log-probabilities of the top tokens under every setting: one forced draw for each pair. */
-static tempera_status force_top(struct engine *e, int32_t row, const struct forcing *f, int32_t top, const int32_t *token,
-                                float *final_logprob, tempera_token_stat *stats, tempera_error *err) {
+static tempera_status force_top(struct engine *e, int32_t row, const struct forcing *f, int32_t top,
+                                const int32_t *token, float *final_logprob, tempera_token_stat *stats,
+                                tempera_error *err) {
     size_t pairs = f->count * (size_t)top, most = (size_t)e->plan.max_branches;
     for (size_t done = 0; done < pairs;) {
         size_t block = pairs - done < most ? pairs - done : most;

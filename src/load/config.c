@@ -43,12 +43,11 @@ static const struct field model_fields[] = {
      .null = offsetof(struct model_config, kv_heads_null)},
     {NAMES("head_dim"), FIELD_INTEGER, AT(model_config, head_width), 1, 1 << 16},
     {NAMES("intermediate_size", "n_inner"), FIELD_INTEGER, AT(model_config, ff_width), 1, 1 << 24},
-    {NAMES("max_position_embeddings", "n_positions", "n_ctx"), FIELD_INTEGER, AT(model_config, context), 1,
-     1 << 30},
+    {NAMES("max_position_embeddings", "n_positions", "n_ctx"), FIELD_INTEGER, AT(model_config, context), 1, 1 << 30},
     {NAMES("layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps", "norm_eps"), FIELD_NUMBER,
      AT(model_config, norm_eps), DBL_MIN, 1},
-    {NAMES("hidden_activation", "hidden_act", "activation_function"), FIELD_TEXT,
-     AT(model_config, activation), .max = 32},
+    {NAMES("hidden_activation", "hidden_act", "activation_function"), FIELD_TEXT, AT(model_config, activation),
+     .max = 32},
     {NAMES("tie_word_embeddings"), FIELD_SWITCH, AT(model_config, tied)},
     {NAMES("attention_bias"), FIELD_SWITCH, AT(model_config, attention_bias)},
     {NAMES("mlp_bias"), FIELD_SWITCH, AT(model_config, mlp_bias)},
@@ -113,10 +112,8 @@ static const struct field generation_fields[] = {
      HAS(repetition_penalty)},
     {NAMES("no_repeat_ngram_size"), FIELD_INTEGER, AT(generation_config, no_repeat_ngram), 0, 1 << 20,
      HAS(no_repeat_ngram)},
-    {NAMES("max_new_tokens"), FIELD_INTEGER, AT(generation_config, max_new_tokens), 0, 1 << 30,
-     HAS(max_new_tokens)},
-    {NAMES("min_new_tokens"), FIELD_INTEGER, AT(generation_config, min_new_tokens), 0, 1 << 30,
-     HAS(min_new_tokens)},
+    {NAMES("max_new_tokens"), FIELD_INTEGER, AT(generation_config, max_new_tokens), 0, 1 << 30, HAS(max_new_tokens)},
+    {NAMES("min_new_tokens"), FIELD_INTEGER, AT(generation_config, min_new_tokens), 0, 1 << 30, HAS(min_new_tokens)},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -126,8 +123,8 @@ static tempera_status read_text(const cJSON *object, const char *key, char *out,
     const char *text = "";
     TRY(json_string(object, key, &text, at, err));
     if (strlen(text) >= size)
-        return fail(err, TEMPERA_FORMAT, "%s: %s: expected a string of at most %zu bytes, found %zu", at, key,
-                    size - 1, strlen(text));
+        return fail(err, TEMPERA_FORMAT, "%s: %s: expected a string of at most %zu bytes, found %zu", at, key, size - 1,
+                    strlen(text));
     memcpy(out, text, strlen(text) + 1);
     return TEMPERA_OK;
 }
@@ -181,8 +178,7 @@ static tempera_status read_fields(const struct field *fields, size_t count, cons
 }
 
 /* Token ids: a number or a list of numbers. */
-static tempera_status read_eos(const cJSON *object, int32_t *ids, int32_t *count, const char *at,
-                               tempera_error *err) {
+static tempera_status read_eos(const cJSON *object, int32_t *ids, int32_t *count, const char *at, tempera_error *err) {
     static const char key[] = "eos_token_id";
     const cJSON *item = json_get(object, key);
     if (!item) return TEMPERA_OK;
@@ -222,8 +218,7 @@ static void normalise_dtype(char *dtype) {
     static const char prefix[] = "torch."; /* str(torch.bfloat16), as some scripts wrote it */
     if (strncmp(dtype, prefix, sizeof prefix - 1) == 0)
         memmove(dtype, dtype + sizeof prefix - 1, strlen(dtype) - sizeof prefix + 2);
-    if (strcmp(dtype, "float32") != 0 && strcmp(dtype, "bfloat16") != 0 && strcmp(dtype, "float16") != 0)
-        dtype[0] = 0;
+    if (strcmp(dtype, "float32") != 0 && strcmp(dtype, "bfloat16") != 0 && strcmp(dtype, "float16") != 0) dtype[0] = 0;
 }
 
 static tempera_status read_layer_types(const cJSON *object, struct model_config *c, const char *at,
@@ -243,13 +238,13 @@ static tempera_status read_layer_types(const cJSON *object, struct model_config 
         c->layer_sliding[c->layer_types++] = sliding;
     }
     if (c->layer_types > 0 && c->layers > 0 && c->layer_types != c->layers)
-        return fail(err, TEMPERA_FORMAT, "%s: layer_types: expected one entry per layer (%d), found %d", at,
-                    c->layers, c->layer_types);
+        return fail(err, TEMPERA_FORMAT, "%s: layer_types: expected one entry per layer (%d), found %d", at, c->layers,
+                    c->layer_types);
     return TEMPERA_OK;
 }
 
-static tempera_status read_factors(const cJSON *object, const char *key, double *out, int32_t *count,
-                                   const char *at, tempera_error *err) {
+static tempera_status read_factors(const cJSON *object, const char *key, double *out, int32_t *count, const char *at,
+                                   tempera_error *err) {
     const cJSON *list = json_get(object, key);
     if (!cJSON_IsArray(list)) return fail(err, TEMPERA_FORMAT, "%s: %s: expected a list of numbers", at, key);
     *count = 0;
@@ -268,9 +263,8 @@ static tempera_status read_long_rope(const cJSON *object, struct rope_config *ro
     TRY(read_factors(object, "short_factor", rope->short_factor, &rope->factors, at, err));
     TRY(read_factors(object, "long_factor", rope->long_factor, &longs, at, err));
     if (rope->factors == longs && longs > 0) return TEMPERA_OK;
-    return fail(err, TEMPERA_FORMAT,
-                "%s: expected short_factor and long_factor of one length, found %d and %d", at, rope->factors,
-                longs);
+    return fail(err, TEMPERA_FORMAT, "%s: expected short_factor and long_factor of one length, found %d and %d", at,
+                rope->factors, longs);
 }
 
 /* The scaling's name, and that what it cannot do without is there. */
@@ -280,9 +274,8 @@ static tempera_status read_rope_type(const cJSON *object, struct rope_config *ro
         const char *name;
         enum rope_scaling scaling;
     } types[] = {
-        {"default", ROPE_SCALING_NONE},    {"linear", ROPE_SCALING_LINEAR},
-        {"llama3", ROPE_SCALING_LLAMA3},   {"yarn", ROPE_SCALING_YARN},
-        {"dynamic", ROPE_SCALING_DYNAMIC}, {"longrope", ROPE_SCALING_LONGROPE},
+        {"default", ROPE_SCALING_NONE}, {"linear", ROPE_SCALING_LINEAR},   {"llama3", ROPE_SCALING_LLAMA3},
+        {"yarn", ROPE_SCALING_YARN},    {"dynamic", ROPE_SCALING_DYNAMIC}, {"longrope", ROPE_SCALING_LONGROPE},
         {"su", ROPE_SCALING_LONGROPE},
     };
     const char *type = NULL;
@@ -293,29 +286,25 @@ static tempera_status read_rope_type(const cJSON *object, struct rope_config *ro
     if (!type) return TEMPERA_OK;
     size_t i = 0;
     while (i < COUNT(types) && strcmp(type, types[i].name) != 0) i++;
-    if (i == COUNT(types))
-        return fail(err, TEMPERA_UNSUPPORTED, "%s: rope_type \"%.60s\" is not supported", at, type);
+    if (i == COUNT(types)) return fail(err, TEMPERA_UNSUPPORTED, "%s: rope_type \"%.60s\" is not supported", at, type);
     rope->scaling = types[i].scaling;
     /* The first long-context phi3 files call their lists "yarn". */
-    if (rope->scaling == ROPE_SCALING_YARN && json_get(object, "short_factor"))
-        rope->scaling = ROPE_SCALING_LONGROPE;
+    if (rope->scaling == ROPE_SCALING_YARN && json_get(object, "short_factor")) rope->scaling = ROPE_SCALING_LONGROPE;
     if (rope->scaling == ROPE_SCALING_LONGROPE) return read_long_rope(object, rope, at, err);
     const char *missing = NULL;
     bool llama3 = rope->scaling == ROPE_SCALING_LLAMA3;
     if (llama3 && rope->original_context <= 0) missing = "original_max_position_embeddings";
-    if (llama3 && rope->high_freq_factor <= rope->low_freq_factor)
-        missing = "high_freq_factor above low_freq_factor";
+    if (llama3 && rope->high_freq_factor <= rope->low_freq_factor) missing = "high_freq_factor above low_freq_factor";
     if (llama3 && rope->low_freq_factor <= 0) missing = "low_freq_factor";
-    if (rope->factor <= 0 &&
-        (llama3 || rope->scaling == ROPE_SCALING_LINEAR || rope->scaling == ROPE_SCALING_DYNAMIC))
+    if (rope->factor <= 0 && (llama3 || rope->scaling == ROPE_SCALING_LINEAR || rope->scaling == ROPE_SCALING_DYNAMIC))
         missing = "factor";
     if (!missing) return TEMPERA_OK;
     return fail(err, TEMPERA_FORMAT, "%s: rope_type \"%s\" needs %s", at, type, missing);
 }
 
 /* One object of rotary parameters over the defaults of config.json itself. */
-static tempera_status read_rope_object(const cJSON *object, const struct rope_config *outer,
-                                       struct rope_config *rope, const char *at, tempera_error *err) {
+static tempera_status read_rope_object(const cJSON *object, const struct rope_config *outer, struct rope_config *rope,
+                                       const char *at, tempera_error *err) {
     if (!cJSON_IsObject(object)) return fail(err, TEMPERA_FORMAT, "%s: expected an object", at);
     *rope = *outer;
     TRY(read_fields(rope_fields, COUNT(rope_fields), object, rope, at, err));
@@ -326,9 +315,8 @@ static tempera_status read_rope_object(const cJSON *object, const struct rope_co
 }
 
 /* The same for one object inside the rotary parameters, whose key the message names. */
-static tempera_status read_rope_nested(const cJSON *parameters, const char *key,
-                                       const struct rope_config *outer, struct rope_config *rope,
-                                       tempera_error *err) {
+static tempera_status read_rope_nested(const cJSON *parameters, const char *key, const struct rope_config *outer,
+                                       struct rope_config *rope, tempera_error *err) {
     const cJSON *object = json_get(parameters, key);
     if (!object) return TEMPERA_OK;
     TRY(read_rope_object(object, outer, rope, key, err));
@@ -348,8 +336,7 @@ static tempera_status read_rope_parameters(const cJSON *parameters, const struct
     return status == TEMPERA_OK ? status : fail_context(err, status, "%s", at);
 }
 
-static tempera_status read_rope(const cJSON *object, struct model_config *c, const char *at,
-                                tempera_error *err) {
+static tempera_status read_rope(const cJSON *object, struct model_config *c, const char *at, tempera_error *err) {
     struct rope_config outer = {.truncate = CONFIG_ABSENT};
     TRY(read_fields(rope_outer_fields, COUNT(rope_outer_fields), object, &outer, at, err));
     c->rope = outer;
@@ -365,8 +352,7 @@ static tempera_status read_rope(const cJSON *object, struct model_config *c, con
     return status == TEMPERA_OK ? status : fail_context(err, status, "%s", at);
 }
 
-static tempera_status read_experts(const cJSON *object, struct model_config *c, const char *at,
-                                   tempera_error *err) {
+static tempera_status read_experts(const cJSON *object, struct model_config *c, const char *at, tempera_error *err) {
     static const char *const keys[] = {"num_experts", "num_local_experts", "n_routed_experts"};
     for (size_t i = 0; i < COUNT(keys); i++) {
         int64_t experts = 0;
@@ -377,8 +363,7 @@ static tempera_status read_experts(const cJSON *object, struct model_config *c, 
 }
 
 /* What a wrapper may say for the text model inside it, and the text model for itself. */
-static tempera_status read_shared(const cJSON *object, struct model_config *c, const char *at,
-                                  tempera_error *err) {
+static tempera_status read_shared(const cJSON *object, struct model_config *c, const char *at, tempera_error *err) {
     TRY(read_architecture(object, c->architecture, sizeof c->architecture, at, err));
     TRY(read_eos(object, c->eos, &c->eos_count, at, err));
     TRY(read_bos(object, &c->bos, at, err));
@@ -393,8 +378,7 @@ static const cJSON *text_object(const cJSON *root) {
 }
 
 /* Of a wrapper's own fields only dtype and tied are meant for the text model. */
-static tempera_status read_wrapper(const cJSON *root, struct model_config *c, const char *at,
-                                   tempera_error *err) {
+static tempera_status read_wrapper(const cJSON *root, struct model_config *c, const char *at, tempera_error *err) {
     static const char *const names[] = {"dtype", "tie_word_embeddings"};
     for (size_t i = 0; i < COUNT(model_fields); i++)
         for (size_t n = 0; n < COUNT(names); n++)
@@ -404,8 +388,7 @@ static tempera_status read_wrapper(const cJSON *root, struct model_config *c, co
 }
 
 /* The object that describes the text model, which may be the whole file. */
-static tempera_status read_model(const cJSON *object, struct model_config *c, const char *at,
-                                 tempera_error *err) {
+static tempera_status read_model(const cJSON *object, struct model_config *c, const char *at, tempera_error *err) {
     TRY(read_fields(model_fields, COUNT(model_fields), object, c, at, err));
     normalise_dtype(c->dtype);
     if (!c->model_type[0]) return fail(err, TEMPERA_FORMAT, "%s: model_type is missing", at);
@@ -415,8 +398,7 @@ static tempera_status read_model(const cJSON *object, struct model_config *c, co
     return read_rope(object, c, at, err);
 }
 
-static tempera_status read_root(const cJSON *root, struct model_config *c, const char *name,
-                                tempera_error *err) {
+static tempera_status read_root(const cJSON *root, struct model_config *c, const char *name, tempera_error *err) {
     const cJSON *inner = text_object(root);
     if (!inner) return read_model(root, c, name, err);
     TRY(read_wrapper(root, c, name, err));
@@ -455,8 +437,8 @@ tempera_status config_parse(struct model_config *c, const char *text, size_t len
     return status;
 }
 
-tempera_status generation_config_parse(struct generation_config *g, const char *text, size_t length,
-                                       const char *name, tempera_error *err) {
+tempera_status generation_config_parse(struct generation_config *g, const char *text, size_t length, const char *name,
+                                       tempera_error *err) {
     *g = (struct generation_config){.bos = CONFIG_ABSENT, .do_sample = CONFIG_ABSENT};
     cJSON *root;
     TRY(parse_object(&root, text, length, name, err));

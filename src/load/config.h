@@ -13,21 +13,28 @@
 
 enum { CONFIG_MAX_LAYERS = 1024, CONFIG_MAX_EOS = 16, CONFIG_ABSENT = -1, ROPE_MAX_FACTORS = 256 };
 
-enum rope_scaling { ROPE_SCALING_NONE, ROPE_SCALING_LINEAR, ROPE_SCALING_LLAMA3, ROPE_SCALING_YARN, ROPE_SCALING_DYNAMIC, ROPE_SCALING_LONGROPE };
+enum rope_scaling {
+    ROPE_SCALING_NONE,
+    ROPE_SCALING_LINEAR,
+    ROPE_SCALING_LLAMA3,
+    ROPE_SCALING_YARN,
+    ROPE_SCALING_DYNAMIC,
+    ROPE_SCALING_LONGROPE
+};
 
 /* One set of rotary parameters (Su et al., arXiv 2104.09864; scaled forms as in transformers' modeling_rope_utils). */
 struct rope_config {
-    double theta;                 /* 0 = absent */
-    double partial;               /* fraction of the head that is rotated; 0 = absent */
+    double theta;   /* 0 = absent */
+    double partial; /* fraction of the head that is rotated; 0 = absent */
     enum rope_scaling scaling;
-    double factor;                /* linear, llama3, yarn, dynamic; 0 = absent */
+    double factor;                            /* linear, llama3, yarn, dynamic; 0 = absent */
     double low_freq_factor, high_freq_factor; /* llama3 */
-    double original_context;      /* original_max_position_embeddings; 0 = absent */
-    double beta_fast, beta_slow;  /* yarn; 0 = absent (32, 1) */
-    double attention_factor;      /* yarn, longrope; 0 = absent */
-    double mscale, mscale_all_dim; /* yarn; 0 = absent */
-    int truncate;                 /* yarn; CONFIG_ABSENT, 0 or 1 */
-    int32_t factors;              /* longrope: entries of both lists below, half the rotated width; 0 = absent */
+    double original_context;                  /* original_max_position_embeddings; 0 = absent */
+    double beta_fast, beta_slow;              /* yarn; 0 = absent (32, 1) */
+    double attention_factor;                  /* yarn, longrope; 0 = absent */
+    double mscale, mscale_all_dim;            /* yarn; 0 = absent */
+    int truncate;                             /* yarn; CONFIG_ABSENT, 0 or 1 */
+    int32_t factors; /* longrope: entries of both lists below, half the rotated width; 0 = absent */
     double short_factor[ROPE_MAX_FACTORS], long_factor[ROPE_MAX_FACTORS]; /* [factors] */
 };
 
@@ -47,37 +54,38 @@ struct model_config {
     double norm_eps;         /* layer_norm_epsilon | layer_norm_eps | rms_norm_eps | norm_eps */
     char activation[32];     /* hidden_act | hidden_activation | activation_function, "" when absent; hidden_activation
                                 (gemma) wins over hidden_act when both are there */
-    struct rope_config rope;       /* global (full attention) layers */
+    struct rope_config rope; /* global (full attention) layers */
     struct rope_config rope_local; /* sliding layers where they differ (rope_local_base_freq, nested rope_parameters);
                                       theta 0 = same as rope */
-    int tied;                 /* tie_word_embeddings */
+    int tied;                      /* tie_word_embeddings */
     int attention_bias, mlp_bias;
-    int parallel_residual;    /* use_parallel_residual */
-    int qk_norm;              /* qk_layernorm */
-    int scale_attn_weights;   /* gpt2 */
-    int scale_attn_by_layer;  /* scale_attn_by_inverse_layer_idx, gpt2 */
-    int use_sliding_window;   /* qwen2 */
-    int32_t sliding_window;   /* tokens; 0 = none or null */
-    int32_t max_window_layers; /* qwen2; CONFIG_ABSENT when absent */
-    int32_t layer_types;      /* number of entries of layer_types, 0 when absent */
+    int parallel_residual;                    /* use_parallel_residual */
+    int qk_norm;                              /* qk_layernorm */
+    int scale_attn_weights;                   /* gpt2 */
+    int scale_attn_by_layer;                  /* scale_attn_by_inverse_layer_idx, gpt2 */
+    int use_sliding_window;                   /* qwen2 */
+    int32_t sliding_window;                   /* tokens; 0 = none or null */
+    int32_t max_window_layers;                /* qwen2; CONFIG_ABSENT when absent */
+    int32_t layer_types;                      /* number of entries of layer_types, 0 when absent */
     uint8_t layer_sliding[CONFIG_MAX_LAYERS]; /* [layer_types] 1 = "sliding_attention", 0 = "full_attention" */
-    int32_t sliding_pattern;  /* sliding_window_pattern, 0 = absent */
-    double attn_softcap;      /* attn_logit_softcapping */
-    double final_softcap;     /* final_logit_softcapping */
-    double query_scale;       /* query_pre_attn_scalar */
-    double logit_scale, embedding_multiplier, residual_multiplier, attention_multiplier, logits_scaling; /* granite, cohere */
-    int32_t eos[CONFIG_MAX_EOS], eos_count; /* eos_token_id: number or list */
-    int32_t bos;              /* CONFIG_ABSENT when absent */
+    int32_t sliding_pattern;                  /* sliding_window_pattern, 0 = absent */
+    double attn_softcap;                      /* attn_logit_softcapping */
+    double final_softcap;                     /* final_logit_softcapping */
+    double query_scale;                       /* query_pre_attn_scalar */
+    double logit_scale, embedding_multiplier, residual_multiplier, attention_multiplier,
+        logits_scaling;                                                             /* granite, cohere */
+    int32_t eos[CONFIG_MAX_EOS], eos_count;                                         /* eos_token_id: number or list */
+    int32_t bos;                                                                    /* CONFIG_ABSENT when absent */
     bool kv_heads_null, sliding_window_null, attn_softcap_null, final_softcap_null; /* the key is there and says null:
                                  "off" (or "as heads"), where a missing key may stand for a family's default */
-    bool quantized;           /* quantization_config is present */
-    bool moe;                 /* num_experts | num_local_experts | n_routed_experts > 1 */
+    bool quantized;                                                                 /* quantization_config is present */
+    bool moe; /* num_experts | num_local_experts | n_routed_experts > 1 */
 };
 
 /* generation_config.json. `has_*` tells which fields the file sets; eos/bos as above. */
 struct generation_config {
     int32_t eos[CONFIG_MAX_EOS], eos_count, bos;
-    int do_sample;            /* CONFIG_ABSENT, 0, 1: 0 means greedy whatever temperature says */
+    int do_sample; /* CONFIG_ABSENT, 0, 1: 0 means greedy whatever temperature says */
     bool has_temperature, has_top_k, has_top_p, has_min_p, has_typical_p, has_repetition_penalty, has_no_repeat_ngram,
         has_max_new_tokens, has_min_new_tokens;
     double temperature, top_p, min_p, typical_p, repetition_penalty;

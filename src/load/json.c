@@ -31,8 +31,8 @@ struct text_facts {
     bool nul;
 };
 
-static tempera_status check_key(struct key_check *keys, const struct json_reader *r,
-                                const struct json_token *t, tempera_error *err) {
+static tempera_status check_key(struct key_check *keys, const struct json_reader *r, const struct json_token *t,
+                                tempera_error *err) {
     const char *key = t->text;
     size_t length = t->length;
     if (t->escaped) key = json_text(&keys->arena, t, &length);
@@ -40,8 +40,8 @@ static tempera_status check_key(struct key_check *keys, const struct json_reader
     if (!key || !map_put(&keys->open[r->depth], key, length, 0, &existing))
         return fail_memory(err, length, "the keys of an object");
     if (!existing) return TEMPERA_OK;
-    return fail(err, TEMPERA_FORMAT, "%s: byte %zu: key \"%.*s\" appears twice", r->name,
-                (size_t)(t->text - r->text), (int)(t->length < 100 ? t->length : 100), t->text);
+    return fail(err, TEMPERA_FORMAT, "%s: byte %zu: key \"%.*s\" appears twice", r->name, (size_t)(t->text - r->text),
+                (int)(t->length < 100 ? t->length : 100), t->text);
 }
 
 static void note_facts(struct text_facts *facts, const struct json_token *t) {
@@ -75,8 +75,7 @@ static tempera_status check_text(const char *text, size_t length, bool unique_ke
     return status;
 }
 
-tempera_status json_check(const char *text, size_t length, bool unique_keys, const char *name,
-                          tempera_error *err) {
+tempera_status json_check(const char *text, size_t length, bool unique_keys, const char *name, tempera_error *err) {
     struct text_facts facts;
     return check_text(text, length, unique_keys, name, &facts, err);
 }
@@ -98,8 +97,7 @@ tempera_status json_parse(cJSON **root, const char *text, size_t length, bool un
     struct text_facts facts;
     TRY(check_text(text, length, unique_keys, name, &facts, err));
     if (facts.nul)
-        return fail(err, TEMPERA_UNSUPPORTED, "%s: a string contains \\u0000, which would cut it short",
-                    name);
+        return fail(err, TEMPERA_UNSUPPORTED, "%s: a string contains \\u0000, which would cut it short", name);
     if (facts.longest_number > CJSON_NUMBER_MAX)
         return fail(err, TEMPERA_UNSUPPORTED, "%s: a number of %zu characters, at most %d are read", name,
                     facts.longest_number, CJSON_NUMBER_MAX);
@@ -185,14 +183,13 @@ tempera_status json_item_number(const cJSON *item, const char *key, double min, 
     return fail_type(item, key, at, expected, err);
 }
 
-tempera_status json_number(const cJSON *object, const char *key, double min, double max, double *value,
-                           const char *at, tempera_error *err) {
+tempera_status json_number(const cJSON *object, const char *key, double min, double max, double *value, const char *at,
+                           tempera_error *err) {
     const cJSON *item = json_get(object, key);
     return item ? json_item_number(item, key, min, max, value, at, err) : TEMPERA_OK;
 }
 
-tempera_status json_bool(const cJSON *object, const char *key, bool *value, const char *at,
-                         tempera_error *err) {
+tempera_status json_bool(const cJSON *object, const char *key, bool *value, const char *at, tempera_error *err) {
     const cJSON *item = json_get(object, key);
     if (!item) return TEMPERA_OK;
     if (!cJSON_IsBool(item)) return fail_type(item, key, at, "true or false", err);

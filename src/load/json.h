@@ -36,8 +36,8 @@ void json_init(void);
 const cJSON *json_get(const cJSON *object, const char *key); /* case-sensitive; NULL when absent or JSON null */
 tempera_status json_integer(const cJSON *object, const char *key, int64_t min, int64_t max, int64_t *value,
                             const char *at, tempera_error *err);
-tempera_status json_number(const cJSON *object, const char *key, double min, double max, double *value,
-                           const char *at, tempera_error *err);
+tempera_status json_number(const cJSON *object, const char *key, double min, double max, double *value, const char *at,
+                           tempera_error *err);
 tempera_status json_bool(const cJSON *object, const char *key, bool *value, const char *at, tempera_error *err);
 /* *value is borrowed from the tree. */
 tempera_status json_string(const cJSON *object, const char *key, const char **value, const char *at,

@@ -151,8 +151,8 @@ static tempera_status read_number(struct json_reader *r, struct json_token *t, t
     return TEMPERA_OK;
 }
 
-static tempera_status read_word(struct json_reader *r, const char *word, enum json_kind kind,
-                                struct json_token *t, tempera_error *err) {
+static tempera_status read_word(struct json_reader *r, const char *word, enum json_kind kind, struct json_token *t,
+                                tempera_error *err) {
     size_t length = strlen(word);
     if (r->length - r->at < length || memcmp(r->text + r->at, word, length) != 0)
         return fail_expected(r, "a value", err);
@@ -163,11 +163,9 @@ static tempera_status read_word(struct json_reader *r, const char *word, enum js
     return TEMPERA_OK;
 }
 
-static tempera_status open_level(struct json_reader *r, bool object, struct json_token *t,
-                                 tempera_error *err) {
+static tempera_status open_level(struct json_reader *r, bool object, struct json_token *t, tempera_error *err) {
     if (r->depth == JSON_MAX_DEPTH)
-        return fail(err, TEMPERA_FORMAT, "%s: byte %zu: nested more than %d deep", r->name, r->at,
-                    JSON_MAX_DEPTH);
+        return fail(err, TEMPERA_FORMAT, "%s: byte %zu: nested more than %d deep", r->name, r->at, JSON_MAX_DEPTH);
     r->in_object[++r->depth] = object;
     r->state = object ? WANT_KEY_OR_END : WANT_VALUE_OR_END;
     t->kind = object ? JSON_OBJECT : JSON_ARRAY;
@@ -233,8 +231,7 @@ tempera_status json_next(struct json_reader *r, struct json_token *t, tempera_er
         r->at++;
         skip_space(r);
         r->state = object ? WANT_KEY : WANT_VALUE;
-    } else if ((r->state == WANT_KEY_OR_END && peek(r, '}')) ||
-               (r->state == WANT_VALUE_OR_END && peek(r, ']'))) {
+    } else if ((r->state == WANT_KEY_OR_END && peek(r, '}')) || (r->state == WANT_VALUE_OR_END && peek(r, ']'))) {
         close_level(r, t);
         return TEMPERA_OK;
     }
@@ -242,8 +239,8 @@ tempera_status json_next(struct json_reader *r, struct json_token *t, tempera_er
     return read_value(r, t, err);
 }
 
-tempera_status json_next_kind(struct json_reader *r, enum json_kind kind, const char *what,
-                              struct json_token *t, tempera_error *err) {
+tempera_status json_next_kind(struct json_reader *r, enum json_kind kind, const char *what, struct json_token *t,
+                              tempera_error *err) {
     TRY(json_next(r, t, err));
     return t->kind == kind ? TEMPERA_OK : json_fail(r, t, what, err);
 }

@@ -54,8 +54,8 @@ struct json_reader json_reader_start(const char *text, size_t length, const char
 /* After a failure the reader must not be used again. */
 tempera_status json_next(struct json_reader *r, struct json_token *token, tempera_error *err);
 /* The next token, which must be of this kind; the message says `what` was expected. */
-tempera_status json_next_kind(struct json_reader *r, enum json_kind kind, const char *what,
-                              struct json_token *token, tempera_error *err);
+tempera_status json_next_kind(struct json_reader *r, enum json_kind kind, const char *what, struct json_token *token,
+                              tempera_error *err);
 /* `token` was just read and begins a value: reads to the end of that value. */
 tempera_status json_skip(struct json_reader *r, const struct json_token *token, tempera_error *err);
 /* "NAME: byte N: expected WHAT", for a caller that finds the last token out of place. */

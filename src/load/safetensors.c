@@ -45,8 +45,7 @@ size_t dtype_size(enum dtype dtype) {
 }
 
 /* An empty set with room for `files` files. */
-static tempera_status set_create(struct tensor_set **out, const char *name, size_t files,
-                                 tempera_error *err) {
+static tempera_status set_create(struct tensor_set **out, const char *name, size_t files, tempera_error *err) {
     struct tensor_set *set = mem_array(1, sizeof *set);
     if (!set) return fail_memory(err, sizeof *set, "a tensor set");
     set->files = mem_array(files, sizeof *set->files);
@@ -81,8 +80,7 @@ static tempera_status add_file(struct tensor_set *set, const char *path, tempera
 
 /* The look-up table, once all tensors are there. */
 static tempera_status index_names(struct tensor_set *set, tempera_error *err) {
-    if (!map_init(&set->by_name, set->list.count))
-        return fail_memory(err, set->list.count, "the tensor names");
+    if (!map_init(&set->by_name, set->list.count)) return fail_memory(err, set->list.count, "the tensor names");
     for (size_t i = 0; i < set->list.count; i++) {
         const char *name = set->list.items[i].name;
         if (!map_put(&set->by_name, name, strlen(name), (uint32_t)i, NULL))
@@ -118,18 +116,16 @@ tempera_status tensor_set_parse(struct tensor_set **out, const void *bytes, size
 }
 
 /* Tensors list.items[first …] were just read from `shard`: each must be where the index says. */
-static tempera_status check_shard(const struct tensor_set *set, struct tensor_index *index, size_t first,
-                                  size_t shard, tempera_error *err) {
+static tempera_status check_shard(const struct tensor_set *set, struct tensor_index *index, size_t first, size_t shard,
+                                  tempera_error *err) {
     for (size_t i = first; i < set->list.count; i++) {
         const struct tensor_view *v = &set->list.items[i];
         const uint32_t *at = map_get(&index->by_name, v->name, strlen(v->name));
-        if (!at)
-            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.160s\" is not in %s", v->file, v->name,
-                        INDEX_FILE);
+        if (!at) return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.160s\" is not in %s", v->file, v->name, INDEX_FILE);
         struct index_entry *entry = &index->entries[*at];
         if (entry->shard != shard)
-            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.160s\" should be in %.80s, says %s", v->file,
-                        v->name, index->shards[entry->shard], INDEX_FILE);
+            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.160s\" should be in %.80s, says %s", v->file, v->name,
+                        index->shards[entry->shard], INDEX_FILE);
         entry->found = true;
     }
     return TEMPERA_OK;
@@ -180,8 +176,7 @@ cleanup:
 
 tempera_status tensor_set_open(struct tensor_set **out, const char *folder, tempera_error *err) {
     *out = NULL;
-    if (!folder_exists(folder))
-        return fail(err, TEMPERA_IO, "%s: expected a model folder, found none", folder);
+    if (!folder_exists(folder)) return fail(err, TEMPERA_IO, "%s: expected a model folder, found none", folder);
     char *single = path_join(folder, SINGLE_FILE);
     char *index = path_join(folder, INDEX_FILE);
     tempera_status status;
@@ -192,8 +187,7 @@ tempera_status tensor_set_open(struct tensor_set **out, const char *folder, temp
     else if (file_exists(index))
         status = open_shards(out, folder, index, err);
     else
-        status =
-            fail(err, TEMPERA_IO, "%s: expected %s or %s, found neither", folder, SINGLE_FILE, INDEX_FILE);
+        status = fail(err, TEMPERA_IO, "%s: expected %s or %s, found neither", folder, SINGLE_FILE, INDEX_FILE);
     mem_free(single);
     mem_free(index);
     return status;
@@ -225,8 +219,7 @@ tempera_status tensor_set_get(const struct tensor_set *set, const char *name, in
     *view = NULL;
     const struct tensor_view *v = tensor_set_find(set, name);
     bool floating = v && (v->dtype == DTYPE_F32 || v->dtype == DTYPE_F16 || v->dtype == DTYPE_BF16);
-    if (floating && v->rank == rank &&
-        (rank == 0 || memcmp(v->shape, shape, (size_t)rank * sizeof *shape) == 0)) {
+    if (floating && v->rank == rank && (rank == 0 || memcmp(v->shape, shape, (size_t)rank * sizeof *shape) == 0)) {
         *view = v;
         return TEMPERA_OK;
     }
@@ -235,9 +228,8 @@ tempera_status tensor_set_get(const struct tensor_set *set, const char *name, in
         fail(err, TEMPERA_FORMAT, "%s: tensor \"%s\" is missing (expected shape %s)", set->name, name,
              shape_text(&expected, rank, shape));
     else
-        fail(err, TEMPERA_FORMAT, "%s: tensor \"%s\": expected shape %s of F32, F16 or BF16, found %s of %s",
-             v->file, name, shape_text(&expected, rank, shape), shape_text(&found, v->rank, v->shape),
-             dtype_name(v->dtype));
+        fail(err, TEMPERA_FORMAT, "%s: tensor \"%s\": expected shape %s of F32, F16 or BF16, found %s of %s", v->file,
+             name, shape_text(&expected, rank, shape), shape_text(&found, v->rank, v->shape), dtype_name(v->dtype));
     buf_free(&expected);
     buf_free(&found);
     return TEMPERA_FORMAT;

@@ -13,9 +13,11 @@
 #include "base/status.h"
 
 /* X(name, bytes per element) */
+/* clang-format off */
 #define DTYPE_MAP(X)                                                                                          \
     X(F64, 8) X(F32, 4) X(F16, 2) X(BF16, 2) X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4)       \
     X(U16, 2) X(U8, 1) X(BOOL, 1) X(F8_E4M3, 1) X(F8_E5M2, 1)
+/* clang-format on */
 
 enum dtype {
 #define DTYPE_ENUM(name, size) DTYPE_##name,
@@ -29,12 +31,12 @@ size_t dtype_size(enum dtype dtype);
 enum { TENSOR_MAX_RANK = 8 };
 
 struct tensor_view {
-    const char *name;                /* borrowed from the set */
-    const char *file;                /* path of the file that holds it, borrowed from the set */
+    const char *name; /* borrowed from the set */
+    const char *file; /* path of the file that holds it, borrowed from the set */
     enum dtype dtype;
     int rank;
-    size_t shape[TENSOR_MAX_RANK];   /* row-major, slowest first */
-    const unsigned char *data;       /* bytes bytes, not necessarily aligned; valid until tensor_set_free */
+    size_t shape[TENSOR_MAX_RANK]; /* row-major, slowest first */
+    const unsigned char *data;     /* bytes bytes, not necessarily aligned; valid until tensor_set_free */
     size_t bytes;
 };
 
@@ -51,7 +53,7 @@ tempera_status tensor_set_parse(struct tensor_set **set, const void *bytes, size
 void tensor_set_free(struct tensor_set *set);
 
 size_t tensor_set_count(const struct tensor_set *set);
-const struct tensor_view *tensor_set_at(const struct tensor_set *set, size_t index); /* in file order */
+const struct tensor_view *tensor_set_at(const struct tensor_set *set, size_t index);       /* in file order */
 const struct tensor_view *tensor_set_find(const struct tensor_set *set, const char *name); /* NULL when absent */
 /* The tensor with exactly this shape and a floating dtype (F32, F16, BF16); the error prints expected and found. */
 tempera_status tensor_set_get(const struct tensor_set *set, const char *name, int rank, const size_t *shape,

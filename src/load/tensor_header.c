@@ -52,8 +52,8 @@ static tempera_status read_dtype(struct header *h, struct tensor_view *v, temper
         v->dtype = (enum dtype)i;
         return TEMPERA_OK;
     }
-    return fail(err, TEMPERA_UNSUPPORTED, "%s: tensor \"%.*s\": dtype \"%.*s\" is not known", h->file,
-                NAME_SHOWN, v->name, (int)(t.length < 32 ? t.length : 32), t.text);
+    return fail(err, TEMPERA_UNSUPPORTED, "%s: tensor \"%.*s\": dtype \"%.*s\" is not known", h->file, NAME_SHOWN,
+                v->name, (int)(t.length < 32 ? t.length : 32), t.text);
 }
 
 static tempera_status read_shape(struct header *h, struct tensor_view *v, tempera_error *err) {
@@ -63,11 +63,10 @@ static tempera_status read_shape(struct header *h, struct tensor_view *v, temper
         TRY(json_next(&h->reader, &t, err));
         if (t.kind == JSON_ARRAY_END) return TEMPERA_OK;
         uint64_t extent;
-        if (!json_digits(&t, SIZE_MAX, &extent))
-            return json_fail(&h->reader, &t, "a non-negative integer", err);
+        if (!json_digits(&t, SIZE_MAX, &extent)) return json_fail(&h->reader, &t, "a non-negative integer", err);
         if (v->rank == TENSOR_MAX_RANK)
-            return fail(err, TEMPERA_UNSUPPORTED, "%s: tensor \"%.*s\": more than %d dimensions", h->file,
-                        NAME_SHOWN, v->name, TENSOR_MAX_RANK);
+            return fail(err, TEMPERA_UNSUPPORTED, "%s: tensor \"%.*s\": more than %d dimensions", h->file, NAME_SHOWN,
+                        v->name, TENSOR_MAX_RANK);
         v->shape[v->rank++] = (size_t)extent;
     }
 }
@@ -83,11 +82,10 @@ static tempera_status read_offsets(struct header *h, struct tensor_view *v, temp
     }
     TRY(json_next_kind(&h->reader, JSON_ARRAY_END, "two byte offsets", &t, err));
     if (offset[0] > offset[1] || offset[1] > h->data_size)
-        return fail(
-            err, TEMPERA_FORMAT,
-            "%s: tensor \"%.*s\": data_offsets [%llu, %llu] do not lie in the file's %zu bytes of data",
-            h->file, NAME_SHOWN, v->name, (unsigned long long)offset[0], (unsigned long long)offset[1],
-            h->data_size);
+        return fail(err, TEMPERA_FORMAT,
+                    "%s: tensor \"%.*s\": data_offsets [%llu, %llu] do not lie in the file's %zu bytes of data",
+                    h->file, NAME_SHOWN, v->name, (unsigned long long)offset[0], (unsigned long long)offset[1],
+                    h->data_size);
     v->data = h->data + offset[0];
     v->bytes = (size_t)(offset[1] - offset[0]);
     return TEMPERA_OK;
@@ -119,16 +117,15 @@ static tempera_status read_entry(struct header *h, struct tensor_view *v, temper
         if (t.kind == JSON_OBJECT_END) break;
         size_t i = 0;
         while (i < FIELDS && !json_is(&t, fields[i].key)) i++;
-        if (i == FIELDS)
-            return json_fail(&h->reader, &t, "dtype, shape or data_offsets, and no other key", err);
+        if (i == FIELDS) return json_fail(&h->reader, &t, "dtype, shape or data_offsets, and no other key", err);
         if (seen[i]) return json_fail(&h->reader, &t, "no key to appear twice", err);
         seen[i] = true;
         TRY(fields[i].read(h, v, err));
     }
     for (size_t i = 0; i < FIELDS; i++)
         if (!seen[i])
-            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.*s\": %s is missing", h->file, NAME_SHOWN,
-                        v->name, fields[i].key);
+            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.*s\": %s is missing", h->file, NAME_SHOWN, v->name,
+                        fields[i].key);
     return check_bytes(h, v, err);
 }
 
@@ -199,21 +196,19 @@ static tempera_status check_tiling(const struct header *h, struct tensor_view *i
     for (size_t i = 0; i < count; i++) {
         size_t begin = (size_t)(items[i].data - h->data);
         if (begin != end)
-            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.*s\" begins at data byte %zu, expected %zu (%s)",
-                        h->file, NAME_SHOWN, items[i].name, begin, end, begin < end ? "overlap" : "hole");
+            return fail(err, TEMPERA_FORMAT, "%s: tensor \"%.*s\" begins at data byte %zu, expected %zu (%s)", h->file,
+                        NAME_SHOWN, items[i].name, begin, end, begin < end ? "overlap" : "hole");
         end += items[i].bytes;
     }
     if (end == h->data_size) return TEMPERA_OK;
-    return fail(err, TEMPERA_FORMAT, "%s: %zu bytes of data, but the tensors end at %zu", h->file,
-                h->data_size, end);
+    return fail(err, TEMPERA_FORMAT, "%s: %zu bytes of data, but the tensors end at %zu", h->file, h->data_size, end);
 }
 
 /* Names are compared after the whole header is read, because the list may grow until then. */
 static tempera_status check_names(const struct header *h, const struct tensor_view *items, size_t count,
                                   tempera_error *err) {
     struct map names;
-    if (!map_init(&names, count))
-        return fail_memory(err, count * sizeof(struct map_slot), "the tensor names");
+    if (!map_init(&names, count)) return fail_memory(err, count * sizeof(struct map_slot), "the tensor names");
     tempera_status status = TEMPERA_OK;
     for (size_t i = 0; i < count && status == TEMPERA_OK; i++) {
         bool existing;
@@ -228,15 +223,13 @@ static tempera_status check_names(const struct header *h, const struct tensor_vi
 
 tempera_status tensor_header_read(struct tensor_list *list, struct arena *arena, const unsigned char *bytes,
                                   size_t size, const char *file, tempera_error *err) {
-    if (size < 8)
-        return fail(err, TEMPERA_FORMAT, "%s: expected a safetensors file, found only %zu bytes", file, size);
+    if (size < 8) return fail(err, TEMPERA_FORMAT, "%s: expected a safetensors file, found only %zu bytes", file, size);
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
     if (length > TENSOR_HEADER_MAX || length > size - 8)
-        return fail(
-            err, TEMPERA_FORMAT,
-            "%s: not a safetensors file, or cut short: its header claims %llu bytes, the file has %zu", file,
-            (unsigned long long)length, size);
+        return fail(err, TEMPERA_FORMAT,
+                    "%s: not a safetensors file, or cut short: its header claims %llu bytes, the file has %zu", file,
+                    (unsigned long long)length, size);
     if (length == 0 || bytes[8] != '{')
         return fail(err, TEMPERA_FORMAT, "%s: a safetensors header must begin with '{'", file);
     struct header h = {
@@ -278,8 +271,7 @@ static tempera_status find_shard(struct tensor_index *index, struct json_reader 
     if (existing) return TEMPERA_OK;
     if (index->shard_count == TENSOR_MAX_SHARDS)
         return fail(err, TEMPERA_UNSUPPORTED, "%s: more than %d shards", r->name, TENSOR_MAX_SHARDS);
-    TRY(grow((void **)&index->shards, &index->shard_capacity, index->shard_count, sizeof *index->shards,
-             err));
+    TRY(grow((void **)&index->shards, &index->shard_capacity, index->shard_count, sizeof *index->shards, err));
     index->shards[index->shard_count++] = file;
     return TEMPERA_OK;
 }
@@ -307,8 +299,8 @@ static tempera_status read_weight_map(struct tensor_index *index, struct json_re
     }
 }
 
-tempera_status tensor_index_read(struct tensor_index *index, struct arena *arena, const char *text,
-                                 size_t length, const char *file, tempera_error *err) {
+tempera_status tensor_index_read(struct tensor_index *index, struct arena *arena, const char *text, size_t length,
+                                 const char *file, tempera_error *err) {
     struct json_reader r = json_reader_start(text, length, file);
     struct json_token t;
     bool seen = false;

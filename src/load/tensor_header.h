@@ -11,7 +11,7 @@
 
 enum {
     TENSOR_HEADER_MAX = 100000000, /* bytes, the format's own limit; taken for an index too */
-    TENSOR_MAX_COUNT = 1 << 20, /* tensors of a model: bounds the tables that a hostile header can ask for */
+    TENSOR_MAX_COUNT = 1 << 20,    /* tensors of a model: bounds the tables that a hostile header can ask for */
     TENSOR_MAX_METADATA = 1 << 16, /* entries of __metadata__ */
     TENSOR_MAX_SHARDS = 4096       /* each is a mapping, of which a process may have some 65,000 */
 };
@@ -44,8 +44,8 @@ struct tensor_index {
 
 /* Checks and reads the text of a model.safetensors.index.json; zero-initialise *index. All strings are in the
  * arena. Free it after a failure too. */
-tempera_status tensor_index_read(struct tensor_index *index, struct arena *arena, const char *text,
-                                 size_t length, const char *file, tempera_error *err);
+tempera_status tensor_index_read(struct tensor_index *index, struct arena *arena, const char *text, size_t length,
+                                 const char *file, tempera_error *err);
 void tensor_index_free(struct tensor_index *index);
 
 #endif

@@ -335,9 +335,14 @@ Test(engine, allocation_failures) {
         mem_fail_after(n);
         tempera_status status = tempera_model_open(TEMPERA_DEMO_MODEL, &s.model, &err);
         if (status == TEMPERA_OK) status = tempera_engine_open(s.model, &o, &s.engine, &err);
-        if (status == TEMPERA_OK) status = tempera_encode(s.model, "The cat", 7, TEMPERA_ENCODE_SPECIAL, &ids, &count, &err);
-        tempera_request request = {
-            .prompt = ids, .settings = &setting, .setting_count = 1, .user = &s, .on_token = on_token, .on_sample = on_sample};
+        if (status == TEMPERA_OK)
+            status = tempera_encode(s.model, "The cat", 7, TEMPERA_ENCODE_SPECIAL, &ids, &count, &err);
+        tempera_request request = {.prompt = ids,
+                                   .settings = &setting,
+                                   .setting_count = 1,
+                                   .user = &s,
+                                   .on_token = on_token,
+                                   .on_sample = on_sample};
         if (status == TEMPERA_OK) {
             request.prompt_count = count;
             status = tempera_submit(s.engine, &request, NULL, &err);

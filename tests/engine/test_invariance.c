@@ -56,9 +56,9 @@ static struct scene *scene_open(const char *folder) {
     test_model_open(&scene.m, folder);
     set_settings(scene.settings);
     for (int p = 0; p < PROMPTS; p++) {
-        cr_assert_eq(tokenizer_encode(scene.m.tokenizer, prompts[p], strlen(prompts[p]), ENCODE_SPECIAL,
-                                      &scene.prompt[p], NULL),
-                     TEMPERA_OK);
+        cr_assert_eq(
+            tokenizer_encode(scene.m.tokenizer, prompts[p], strlen(prompts[p]), ENCODE_SPECIAL, &scene.prompt[p], NULL),
+            TEMPERA_OK);
         scene.job[p] = (struct job){.prompt = scene.prompt[p].data,
                                     .prompt_count = scene.prompt[p].count,
                                     .settings = scene.settings,

@@ -29,8 +29,7 @@ static int check_pool(int threads, int parts) {
     struct work w = {.input = &input};
     for (int i = 0; i < LOOPS; i++) {
         input = i;
-        if (i % 500 == 0)
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* let the workers fall asleep */
+        if (i % 500 == 0) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); /* let the workers fall asleep */
         pool_run(pool, add_input, &w, parts);
         expected += i;
     }

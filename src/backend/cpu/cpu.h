@@ -1,0 +1,174 @@
+/* cpu.h: the cpu backend's own declarations.
+ *
+ * Layouts
+ *   linear weight [N, K]  panels of 16 outputs: panel p holds rows 16p … 16p+15 as [K][16] (F32, F16), or [K/2][16][2] for
+ *                         BF16, so that one 64-byte load is 16 outputs × 2 inputs. Rows beyond N, and BF16's odd last k,
+ *                         are zero. Four panels, 64 outputs, are worked on together: a quad.
+ *   KV, one layer         [page][K: [Hkv][Dh][16]] and [page][V: [Hkv][panels of 16 d][16 tokens][16 d]]: a K page is a panel
+ *                         whose outputs are keys, a V page is panels whose outputs are head dimensions.
+ *
+ * Determinism: an output of a linear layer is one fp32 accumulator that adds its products in ascending k, whatever the
+ * number of rows computed with it. Attention is written in cpu_attend.h. Work is split over threads by outputs only. */
+#ifndef BACKEND_CPU_CPU_H
+#define BACKEND_CPU_CPU_H
+
+#include <stdatomic.h>
+
+#include "backend/backend.h"
+#include "backend/cpu/sampler.h"
+#include "base/pool.h"
+
+enum {
+    PANEL = 16,                /* outputs of a panel */
+    QUAD = 4,                  /* panels that one call of a tile kernel reads */
+    QUAD_WIDTH = QUAD * PANEL, /* outputs of a quad */
+    TILE_ROWS_MAX = 14,        /* most rows of a register tile in any instruction set */
+    PAGE_TOKENS = 16,          /* tokens of a KV page: one panel of keys */
+    SPAN = QUAD * PAGE_TOKENS, /* tokens that attention scores at once, at absolute multiples */
+    CHUNK = 512,               /* tokens of one softmax state, at absolute multiples */
+    ATTEND_ROWS = 64,          /* most queries that share one pass over the keys */
+};
+
+/* c [R, 64] = (fresh ? 0 : c) + x · panels, with x packed [K, R] and the four panels starting at the first of K inputs.
+ * `stream`: the panels come from memory, four whole ones after the other: fetch ahead. */
+typedef void cpu_tile(float *c, const float *x, const void *const panels[QUAD], int64_t K, bool fresh, bool stream);
+
+/* What happens to a linear layer's sums: out = activation(sum + bias), scaled, capped, added or stored. */
+struct cpu_epilogue {
+    const float *bias; /* [N] or NULL */
+    enum activation activation;
+    bool accumulate;
+    float scale;   /* 1 = none */
+    float softcap; /* 0 = none */
+};
+
+/* One run of queries of one sequence over one KV head: `tokens` consecutive tokens × `heads` query heads. Query row r is
+ * token r / heads, head r % heads. */
+struct cpu_attend {
+    float *out;     /* [tokens, out_stride]: at the first token and head */
+    const float *q; /* [tokens, q_stride]: at the first token and head */
+    const float *k; /* this layer and KV head in page 0; page i is k_stride floats further */
+    const float *v;
+    const int32_t *page; /* [ceil((position + tokens) / 16)] pages of the sequence */
+    size_t page_stride;  /* floats from one page's K (or V) to the next page's */
+    int64_t q_stride, out_stride;
+    int32_t tokens, heads, position, Dh, window;
+    float scale, softcap;
+};
+
+/* Where one lane of a panel comes from: element k is data[k * step]. NULL data: zeros. */
+struct cpu_lane {
+    const unsigned char *data;
+    enum weight_type type;
+    size_t step; /* elements */
+};
+
+/* Everything that depends on the instruction set. */
+struct cpu_kernels {
+    const char *name;
+    int32_t tile_rows;                                    /* most rows of a register tile */
+    cpu_tile *tile[WEIGHT_TYPE_COUNT][TILE_ROWS_MAX + 1]; /* by rows; [0] unused */
+    /* to [K][16] = a panel's K inputs, widened. */
+    void (*widen)(float *to, const void *panel, enum weight_type type, int64_t K);
+    /* out [n] from the sums c [n], n ≤ 64, of outputs first … first + n - 1. */
+    void (*finish)(float *out, const float *c, int64_t first, int64_t n, const struct cpu_epilogue *e);
+    /* One row. residual [D] += add when given; out [D] = norm(residual). */
+    void (*norm)(float *out, float *residual, const float *add, const float *weight, const float *bias,
+                 enum norm_kind kind, float eps, int64_t D);
+    void (*gate)(float *out, const float *in, enum activation activation, int64_t F);
+    void (*attend)(const struct cpu_attend *a, float *scratch);
+    /* Packs inputs k … k + count - 1 of one panel. count is even unless it ends at K. */
+    void (*pack)(void *panel, enum weight_type type, const struct cpu_lane lanes[PANEL], int64_t k, int64_t count);
+    double (*read_memory)(const float *p, size_t count); /* sums count floats (a multiple of 512) */
+    double (*multiply_add)(int64_t rounds);              /* runs rounds * multiply_add_flops operations */
+    double multiply_add_flops;
+};
+
+extern const struct cpu_kernels cpu_kernels_portable;
+#if defined(__x86_64__)
+extern const struct cpu_kernels cpu_kernels_avx2;
+extern const struct cpu_kernels cpu_kernels_avx512;
+#endif
+
+/* Scratch memory for one running part; parts take any free one, which cannot change a bit of their results. */
+struct cpu_scratch {
+    atomic_bool taken;
+    float *memory;
+};
+
+struct cpu_backend {
+    struct backend base;
+    const struct cpu_kernels *kernels;
+    struct pool *pool;
+    int32_t threads;
+    char device[96];
+
+    /* prepare */
+    struct backend_limits limits;
+    int32_t max_inputs; /* K of a linear layer at most */
+    float *kv;          /* [L][P][K page, V page] */
+    size_t kv_bytes;
+    float *workspace; /* owns the pointers below */
+    size_t workspace_bytes;
+    float *packed;               /* [rows, max_inputs] inputs of a linear layer in tiles */
+    float *normed;               /* [max_logits, D] rows for the head */
+    struct cpu_scratch *scratch; /* [threads] */
+    int32_t *item_start;         /* [max_tokens + 1] attention work of each sequence */
+    struct draw_result *drawn;   /* [max_branches] */
+    struct cpu_sampler *sampler;
+
+    const struct batch_view *view; /* between step_begin and step_end */
+    int32_t drawn_count;
+};
+
+extern const struct backend_ops cpu_backend_ops;
+
+static inline struct cpu_backend *cpu_backend_of(struct backend *backend) {
+    return (struct cpu_backend *)backend;
+}
+
+/* cpu_instructions.c: the best kernels that this processor runs, or those named; NULL when it lacks them. */
+const struct cpu_kernels *cpu_kernels_find(const char *name);
+void cpu_device_name(char *name, size_t capacity);
+
+/* cpu_workspace.c */
+size_t cpu_kv_page_bytes(const struct backend_limits *limits);
+size_t cpu_workspace_bytes(const struct cpu_backend *b, const struct backend_limits *limits);
+tempera_status cpu_prepare(struct backend *backend, const struct backend_limits *limits, tempera_error *err);
+void cpu_release(struct cpu_backend *b); /* undoes cpu_prepare */
+float *cpu_scratch_take(struct cpu_backend *b, struct cpu_scratch **taken);
+void cpu_scratch_give(struct cpu_scratch *taken);
+/* How many parts to cut `items` into when one item costs `cost` (in multiply-adds, or floats moved): small loops stay on
+ * one thread, large ones get several parts for each. */
+int cpu_parts(const struct cpu_backend *b, int64_t items, int64_t cost);
+/* The first item of a part; that of part + 1 is its end. */
+int64_t cpu_part_start(int64_t items, int part, int parts);
+
+/* cpu_pack.c */
+size_t cpu_panel_bytes(enum weight_type type, int32_t K);
+size_t cpu_linear_bytes(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
+tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
+                               const struct weight_piece *pieces, int32_t count, tempera_error *err);
+
+/* cpu_linear.c: out [T, N] (row stride out_stride) from in [T, K]. */
+tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_stride, const float *in, int32_t T,
+                            const struct linear_weight *weight, const struct cpu_epilogue *e, tempera_error *err);
+tempera_status cpu_linear(struct backend *backend, const struct linear_params *p, tempera_error *err);
+tempera_status cpu_logits(struct backend *backend, const struct logits_params *p, tempera_error *err);
+
+/* cpu_rows.c */
+tempera_status cpu_embed(struct backend *backend, float *out, const struct linear_weight *table,
+                         const struct linear_weight *positions, float scale, tempera_error *err);
+tempera_status cpu_norm(struct backend *backend, const struct norm_params *p, tempera_error *err);
+tempera_status cpu_gate(struct backend *backend, const struct gate_params *p, tempera_error *err);
+
+/* cpu_attention.c */
+tempera_status cpu_rope_store(struct backend *backend, const struct rope_store_params *p, tempera_error *err);
+tempera_status cpu_attention(struct backend *backend, const struct attention_params *p, tempera_error *err);
+tempera_status cpu_copy_pages(struct backend *backend, const int32_t *from, const int32_t *to, const int32_t *tokens,
+                              int32_t count, tempera_error *err);
+
+/* cpu_measure.c */
+tempera_status cpu_measure(struct backend *backend, double *read_bytes_per_second, double *flops, tempera_error *err);
+
+#endif

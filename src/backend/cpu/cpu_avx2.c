@@ -1,0 +1,27 @@
+/* cpu_avx2.c: the kernels for processors with avx2, fma, f16c. The whole file is compiled for them by a target pragma, so
+ * nothing here may run before cpu_kernels_find has looked at the processor. */
+#if defined(__x86_64__)
+#include <immintrin.h> /* before the pragma: the headers declare each intrinsic's own target */
+#include <math.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "base/num.h"
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+#define CPU_AVX2  1
+#define CPU_NAME  "avx2"
+#define CPU_TABLE cpu_kernels_avx2
+#include "backend/cpu/cpu_variant.h"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#else
+typedef int cpu_avx2_is_empty_here;
+#endif

@@ -1,0 +1,190 @@
+/* cpu_linear.c: out = epilogue(in · weightᵀ), split over outputs and token blocks.
+ *
+ * Up to one tile of rows (decode) the panels are read once from memory while all accumulators stay in registers. More
+ * rows are computed in blocks of LINEAR_ROWS tokens × LINEAR_QUADS quads, LINEAR_K inputs at a time: the sums rest in
+ * scratch memory between K blocks, which is exact, and 16-bit panels are widened once per block. */
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_plan.h"
+#include "base/num.h"
+
+struct multiply_job {
+    struct cpu_backend *b;
+    float *out; /* [T, out_stride] */
+    int64_t out_stride;
+    const float *in;     /* [T, K] */
+    const float *packed; /* tiles of rows, each [K][rows of the tile] */
+    int32_t T;
+    const struct linear_weight *weight;
+    const struct cpu_epilogue *e;
+    int32_t tiles, quads;
+    int32_t blocks, groups; /* token blocks, quad groups */
+    int32_t group_quads;
+};
+
+/* The first row of a tile: T rows in `tiles` tiles whose heights differ by one at most. */
+static int32_t tile_row(const struct multiply_job *job, int32_t tile) {
+    return (int32_t)((int64_t)job->T * tile / job->tiles);
+}
+
+static void pack_rows_part(void *arg, int part, int parts) {
+    const struct multiply_job *job = arg;
+    const int64_t K = job->weight->K;
+    int64_t end = cpu_part_start(job->tiles, part + 1, parts);
+    for (int64_t tile = cpu_part_start(job->tiles, part, parts); tile < end; tile++) {
+        int32_t row = tile_row(job, (int32_t)tile), R = tile_row(job, (int32_t)tile + 1) - row;
+        const float *from = job->in + row * K;
+        float *to = job->b->packed + row * K;
+        for (int64_t k = 0; k < K; k++)
+            for (int32_t r = 0; r < R; r++) to[k * R + r] = from[r * K + k];
+    }
+}
+
+/* The four panels of a quad from input k on; a place beyond the last panel repeats it, and its sums are dropped. */
+static void quad_panels(const struct multiply_job *job, int32_t quad, int64_t k, const void *panels[QUAD]) {
+    const struct linear_weight *w = job->weight;
+    int32_t last = (w->N - 1) / PANEL;
+    for (int32_t i = 0; i < QUAD; i++) {
+        int32_t panel = quad * QUAD + i < last ? quad * QUAD + i : last;
+        panels[i] = (const unsigned char *)w->data + (size_t)panel * cpu_panel_bytes(w->type, w->K) +
+                    (size_t)k * PANEL * weight_type_size(w->type);
+    }
+}
+
+/* Sums c [rows, 64] of a quad to the output rows. */
+static void finish_rows(const struct multiply_job *job, const float *c, int32_t quad, int32_t row, int32_t rows) {
+    int64_t first = (int64_t)quad * QUAD_WIDTH, n = job->weight->N - first;
+    if (n > QUAD_WIDTH) n = QUAD_WIDTH;
+    for (int32_t r = 0; r < rows; r++)
+        job->b->kernels->finish(job->out + (row + r) * job->out_stride + first, c + (int64_t)r * QUAD_WIDTH, first, n,
+                                job->e);
+}
+
+static void one_tile_part(void *arg, int part, int parts) {
+    const struct multiply_job *job = arg;
+    const struct linear_weight *w = job->weight;
+    cpu_tile *tile = job->b->kernels->tile[w->type][job->T];
+    float c[TILE_ROWS_MAX * QUAD_WIDTH];
+    int32_t end = (int32_t)cpu_part_start(job->quads, part + 1, parts);
+    for (int32_t quad = (int32_t)cpu_part_start(job->quads, part, parts); quad < end; quad++) {
+        const void *panels[QUAD];
+        quad_panels(job, quad, 0, panels);
+        tile(c, job->packed, panels, w->K, true, true);
+        finish_rows(job, c, quad, 0, job->T);
+    }
+}
+
+/* One quad × one K block × the tiles [tile, tile_end): c [rows, 64] starts at the first tile's row. */
+static void multiply_block(const struct multiply_job *job, float *c, float *wide, int32_t quad, int64_t k,
+                           int64_t count, int32_t tile, int32_t tile_end) {
+    const struct cpu_kernels *kernels = job->b->kernels;
+    const void *panels[QUAD];
+    quad_panels(job, quad, k, panels);
+    if (job->weight->type != WEIGHT_F32)
+        for (int i = 0; i < QUAD; i++) {
+            kernels->widen(wide + i * count * PANEL, panels[i], job->weight->type, count);
+            panels[i] = wide + i * count * PANEL;
+        }
+    for (; tile < tile_end; tile++) {
+        int32_t row = tile_row(job, tile), R = tile_row(job, tile + 1) - row;
+        kernels->tile[WEIGHT_F32][R](c, job->packed + row * (int64_t)job->weight->K + k * R, panels, count, k == 0,
+                                     false);
+        c += (int64_t)R * QUAD_WIDTH;
+    }
+}
+
+static void blocks_part(void *arg, int part, int parts) {
+    const struct multiply_job *job = arg;
+    (void)parts;
+    int32_t block = part / job->groups, group = part % job->groups;
+    int32_t tile = (int32_t)((int64_t)job->tiles * block / job->blocks);
+    int32_t tile_end = (int32_t)((int64_t)job->tiles * (block + 1) / job->blocks);
+    int32_t row = tile_row(job, tile), rows = tile_row(job, tile_end) - row;
+    int32_t quad_end = (int32_t)((int64_t)job->quads * (group + 1) / job->groups);
+    struct cpu_scratch *taken;
+    float *c = cpu_scratch_take(job->b, &taken);
+    float *wide = c + (int64_t)LINEAR_ROWS * LINEAR_QUADS * QUAD_WIDTH;
+    for (int32_t quad = (int32_t)((int64_t)job->quads * group / job->groups); quad < quad_end; quad += LINEAR_QUADS) {
+        int32_t count = quad_end - quad < LINEAR_QUADS ? quad_end - quad : LINEAR_QUADS;
+        for (int64_t k = 0; k < job->weight->K; k += LINEAR_K) {
+            int64_t inputs = job->weight->K - k < LINEAR_K ? job->weight->K - k : LINEAR_K;
+            for (int32_t i = 0; i < count; i++)
+                multiply_block(job, c + (int64_t)i * rows * QUAD_WIDTH, wide, quad + i, k, inputs, tile, tile_end);
+        }
+        for (int32_t i = 0; i < count; i++) finish_rows(job, c + (int64_t)i * rows * QUAD_WIDTH, quad + i, row, rows);
+    }
+    cpu_scratch_give(taken);
+}
+
+/* Parts of a decode step's layer: about 128 KiB of weights each, so that two threads finish together even when one of
+ * them is held up for a while. */
+static int one_tile_parts(const struct multiply_job *job) {
+    const struct linear_weight *w = job->weight;
+    int64_t bytes = (int64_t)cpu_panel_bytes(w->type, w->K) * QUAD;
+    return cpu_parts(job->b, job->quads, bytes / 4);
+}
+
+tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_stride, const float *in, int32_t T,
+                            const struct linear_weight *weight, const struct cpu_epilogue *e, tempera_error *err) {
+    int32_t rows = b->limits.max_tokens > b->limits.max_logits ? b->limits.max_tokens : b->limits.max_logits;
+    if (!b->workspace || T > rows || weight->K > b->max_inputs)
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "linear layer: %d rows of %d inputs, prepared for %d of %d", (int)T,
+                    (int)weight->K, (int)rows, (int)b->max_inputs);
+    if (T == 0) return TEMPERA_OK;
+    struct multiply_job job = {.b = b,
+                               .out = out,
+                               .out_stride = out_stride,
+                               .in = in,
+                               .packed = T == 1 ? in : b->packed,
+                               .T = T,
+                               .weight = weight,
+                               .e = e};
+    job.tiles = (int32_t)ceil_div((size_t)T, (size_t)b->kernels->tile_rows);
+    job.quads = (int32_t)ceil_div((size_t)weight->N, QUAD_WIDTH);
+    if (T > 1)
+        pool_run(b->pool, pack_rows_part, &job, cpu_parts(b, job.tiles, (int64_t)b->kernels->tile_rows * weight->K));
+    if (job.tiles == 1) {
+        pool_run(b->pool, one_tile_part, &job, one_tile_parts(&job));
+        return TEMPERA_OK;
+    }
+    int32_t block_tiles = LINEAR_ROWS / b->kernels->tile_rows;
+    job.blocks = (int32_t)ceil_div((size_t)job.tiles, (size_t)block_tiles);
+    int parts = cpu_parts(b, job.quads, (int64_t)T * weight->K * 4);
+    job.groups = parts < job.quads ? parts : job.quads;
+    pool_run(b->pool, blocks_part, &job, job.blocks * job.groups);
+    return TEMPERA_OK;
+}
+
+tempera_status cpu_linear(struct backend *backend, const struct linear_params *p, tempera_error *err) {
+    struct cpu_epilogue e = {
+        .bias = p->weight->bias, .activation = p->activation, .accumulate = p->accumulate, .scale = 1.0f};
+    return cpu_multiply(cpu_backend_of(backend), p->out, p->out_stride, p->in, p->T, p->weight, &e, err);
+}
+
+struct gather_job {
+    struct cpu_backend *b;
+    const struct logits_params *p;
+};
+
+static void gather_part(void *arg, int part, int parts) {
+    const struct gather_job *job = arg;
+    const struct logits_params *p = job->p;
+    const struct batch_view *view = job->b->view;
+    int64_t end = cpu_part_start(view->R, part + 1, parts);
+    for (int64_t row = cpu_part_start(view->R, part, parts); row < end; row++) {
+        float *to = job->b->normed + row * p->D;
+        memcpy(to, p->in + (int64_t)view->logit_token[row] * p->D, (size_t)p->D * sizeof(float));
+        job->b->kernels->norm(to, to, NULL, p->norm_weight, p->norm_bias, p->norm, p->norm_eps, p->D);
+    }
+}
+
+tempera_status cpu_logits(struct backend *backend, const struct logits_params *p, tempera_error *err) {
+    struct cpu_backend *b = cpu_backend_of(backend);
+    if (!b->view || b->view->R > b->limits.max_logits || p->D > b->limits.D)
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "logits: outside a step, or more rows than prepared for");
+    struct gather_job job = {.b = b, .p = p};
+    pool_run(b->pool, gather_part, &job, cpu_parts(b, b->view->R, (int64_t)p->D * 4));
+    struct cpu_epilogue e = {.bias = p->head->bias, .scale = p->scale, .softcap = p->softcap};
+    return cpu_multiply(b, p->logits, p->head->N, b->normed, b->view->R, p->head, &e, err);
+}

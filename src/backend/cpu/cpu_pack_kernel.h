@@ -1,0 +1,104 @@
+/* cpu_pack_kernel.h: rows of a weight matrix into a panel. */
+#ifndef CPU_PACK_KERNEL_H
+#define CPU_PACK_KERNEL_H
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_simd.h"
+
+enum { PACK_K = 64 }; /* inputs handled at a time */
+
+/* to [n] = n consecutive source elements, widened; `from` may be unaligned. */
+CPU_INLINE void pack_read(float *to, const unsigned char *from, enum weight_type type, int64_t n) {
+    if (type == WEIGHT_F32) {
+        memcpy(to, from, (size_t)n * 4);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += VEC) {
+        uint16_t part[VEC] = {0};
+        int lanes = vec_lanes(n - i);
+        memcpy(part, from + i * 2, lanes == VEC ? sizeof part : (size_t)lanes * 2);
+        vec_store_n(to + i, type == WEIGHT_F16 ? vec_load_f16(part) : vec_load_bf16(part), lanes);
+    }
+}
+
+/* rows [PANEL][PACK_K] = `count` inputs from k of each lane. */
+CPU_INLINE void pack_gather(float rows[PANEL][PACK_K], const struct cpu_lane *lanes, int64_t k, int64_t count) {
+    for (int lane = 0; lane < PANEL; lane++) {
+        const struct cpu_lane *l = &lanes[lane];
+        if (!l->data) {
+            memset(rows[lane], 0, sizeof rows[lane]);
+            continue;
+        }
+        size_t size = l->type == WEIGHT_F32 ? 4 : 2;
+        const unsigned char *from = l->data + (size_t)k * l->step * size;
+        if (l->step == 1) {
+            pack_read(rows[lane], from, l->type, count);
+            continue;
+        }
+        for (int64_t i = 0; i < count; i++) pack_read(&rows[lane][i], from + (size_t)i * l->step * size, l->type, 1);
+    }
+}
+
+/* True when the lanes are 16 neighbours in a transposed source: then each k is one contiguous read. */
+CPU_INLINE bool pack_contiguous(const struct cpu_lane *lanes) {
+    size_t size = lanes[0].type == WEIGHT_F32 ? 4 : 2;
+    for (int i = 0; i < PANEL; i++)
+        if (!lanes[i].data || lanes[i].step == 1 || lanes[i].step != lanes[0].step || lanes[i].type != lanes[0].type ||
+            lanes[i].data != lanes[0].data + (size_t)i * size)
+            return false;
+    return true;
+}
+
+/* One k (F32, F16) or a pair of k (BF16) of a panel, from 16 floats each. */
+CPU_INLINE void pack_write_f16(uint16_t *to, const float *x) {
+    for (int v = 0; v < PANEL_VECS; v++) vec_store_f16(to + v * VEC, vec_load(x + v * VEC));
+}
+CPU_INLINE void pack_write_bf16(uint16_t *to, const float *even, const float *odd) {
+    uint16_t low[PANEL], high[PANEL];
+    for (int v = 0; v < PANEL_VECS; v++) {
+        vec_store_bf16(low + v * VEC, vec_load(even + v * VEC));
+        vec_store_bf16(high + v * VEC, vec_load(odd + v * VEC));
+    }
+    for (int i = 0; i < PANEL; i++) {
+        to[2 * i] = low[i];
+        to[2 * i + 1] = high[i];
+    }
+}
+
+/* `columns` [count + 1][PANEL], the last one zero, to the panel from input k on. */
+CPU_INLINE void pack_write(void *panel, enum weight_type type, float columns[][PANEL], int64_t k, int64_t count) {
+    if (type == WEIGHT_F32) {
+        float *to = (float *)panel + k * PANEL;
+        for (int64_t i = 0; i < count; i++)
+            for (int v = 0; v < PANEL_VECS; v++) vec_stream(to + i * PANEL + v * VEC, vec_load(&columns[i][v * VEC]));
+        return;
+    }
+    uint16_t *to = (uint16_t *)panel + k * PANEL;
+    if (type == WEIGHT_F16)
+        for (int64_t i = 0; i < count; i++) pack_write_f16(to + i * PANEL, columns[i]);
+    else
+        for (int64_t i = 0; i < count; i += 2) pack_write_bf16(to + i * PANEL, columns[i], columns[i + 1]);
+}
+
+static void pack_block(void *panel, enum weight_type type, const struct cpu_lane lanes[PANEL], int64_t k,
+                       int64_t count) {
+    float columns[PACK_K + 1][PANEL];
+    const bool contiguous = pack_contiguous(lanes);
+    for (int64_t end = k + count; k < end; k += PACK_K) {
+        int64_t n = end - k < PACK_K ? end - k : PACK_K;
+        if (contiguous) {
+            size_t size = lanes[0].type == WEIGHT_F32 ? 4 : 2;
+            for (int64_t i = 0; i < n; i++)
+                pack_read(columns[i], lanes[0].data + (size_t)(k + i) * lanes[0].step * size, lanes[0].type, PANEL);
+        } else {
+            float rows[PANEL][PACK_K];
+            pack_gather(rows, lanes, k, n);
+            for (int lane = 0; lane < PANEL; lane++)
+                for (int64_t i = 0; i < n; i++) columns[i][lane] = rows[lane][i];
+        }
+        memset(columns[n], 0, sizeof columns[n]);
+        pack_write(panel, type, columns, k, n);
+    }
+}
+
+#endif

@@ -1,0 +1,5 @@
+/* cpu_portable.c: the kernels for any processor. */
+#define CPU_PORTABLE 1
+#define CPU_NAME     "portable"
+#define CPU_TABLE    cpu_kernels_portable
+#include "backend/cpu/cpu_variant.h"

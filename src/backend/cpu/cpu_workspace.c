@@ -1,0 +1,163 @@
+/* cpu_workspace.c: the memory that the backend's ops work in, all of it allocated by prepare; and how loops are cut into
+ * parts. */
+#include <string.h>
+
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_plan.h"
+#include "base/mem.h"
+#include "base/num.h"
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Floats of one page of one layer: K, then V with its heads padded to whole panels. */
+static size_t kv_page_floats(const struct backend_limits *l) {
+    size_t wide = round_up((size_t)l->Dh, PANEL);
+    return (size_t)l->Hkv * PAGE_TOKENS * ((size_t)l->Dh + wide);
+}
+
+size_t cpu_kv_page_bytes(const struct backend_limits *limits) {
+    return kv_page_floats(limits) * sizeof(float);
+}
+
+/* One thread's scratch: what a blocked linear layer or a call of attend needs, whichever is more. */
+static size_t scratch_floats(const struct backend_limits *l) {
+    size_t wide = round_up((size_t)l->Dh, PANEL);
+    size_t attend = ATTEND_ROWS * (SPAN + 3 * wide + 4);
+    size_t linear = (size_t)LINEAR_ROWS * LINEAR_QUADS * QUAD_WIDTH + (size_t)LINEAR_K * QUAD_WIDTH;
+    return round_up(larger(attend, linear), PANEL);
+}
+
+/* K of a linear layer at most. */
+static size_t max_inputs(const struct backend_limits *l) {
+    return larger(larger((size_t)l->D, (size_t)l->F), (size_t)l->H * (size_t)l->Dh);
+}
+
+/* Where the pieces of the workspace lie, in bytes from its start, each on a cache line of its own. */
+struct workspace_plan {
+    size_t packed, normed, scratch, item_start, drawn, total;
+};
+
+static struct workspace_plan plan_workspace(const struct backend_limits *l, int32_t threads) {
+    struct workspace_plan p;
+    size_t rows = larger((size_t)l->max_tokens, (size_t)l->max_logits), at = 0;
+    p.packed = at;
+    at += round_up(rows * max_inputs(l) * sizeof(float), 64);
+    p.normed = at;
+    at += round_up((size_t)l->max_logits * (size_t)l->D * sizeof(float), 64);
+    p.scratch = at;
+    at += (size_t)threads * scratch_floats(l) * sizeof(float);
+    p.item_start = at;
+    at += round_up(((size_t)l->max_tokens + 1) * sizeof(int32_t), 64);
+    p.drawn = at;
+    at += (size_t)l->max_branches * sizeof(struct draw_result);
+    p.total = at;
+    return p;
+}
+
+size_t cpu_workspace_bytes(const struct cpu_backend *b, const struct backend_limits *limits) {
+    return plan_workspace(limits, b->threads).total +
+           cpu_sampler_workspace(limits->V, limits->max_branches, limits->max_logits, b->threads);
+}
+
+static tempera_status check_limits(const struct backend_limits *l, tempera_error *err) {
+    const struct {
+        const char *name;
+        int32_t value;
+    } fields[] = {{"L", l->L},
+                  {"D", l->D},
+                  {"H", l->H},
+                  {"Hkv", l->Hkv},
+                  {"Dh", l->Dh},
+                  {"F", l->F},
+                  {"V", l->V},
+                  {"context", l->context},
+                  {"max_tokens", l->max_tokens},
+                  {"max_logits", l->max_logits},
+                  {"max_branches", l->max_branches},
+                  {"pages", l->pages}};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        if (fields[i].value < 1)
+            return fail(err, TEMPERA_INVALID_ARGUMENT, "limit %s: expected at least 1, found %d", fields[i].name,
+                        (int)fields[i].value);
+    if (l->H % l->Hkv != 0)
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%d query heads are not a multiple of %d key/value heads", (int)l->H,
+                    (int)l->Hkv);
+    return TEMPERA_OK;
+}
+
+tempera_status cpu_prepare(struct backend *backend, const struct backend_limits *limits, tempera_error *err) {
+    struct cpu_backend *b = cpu_backend_of(backend);
+    if (b->workspace) return fail(err, TEMPERA_INVALID_ARGUMENT, "the backend is already prepared");
+    TRY(check_limits(limits, err));
+    size_t kv_bytes;
+    if (!size_mul((size_t)limits->L * (size_t)limits->pages, cpu_kv_page_bytes(limits), &kv_bytes))
+        return fail_memory(err, SIZE_MAX, "the KV pages");
+    struct workspace_plan plan = plan_workspace(limits, b->threads);
+    b->limits = *limits;
+    b->max_inputs = (int32_t)max_inputs(limits);
+    b->kv_bytes = kv_bytes;
+    b->workspace_bytes = plan.total;
+    b->kv = mem_slab(kv_bytes);
+    if (!b->kv) return fail_memory(err, kv_bytes, "the KV pages");
+    unsigned char *base = mem_slab(plan.total);
+    b->workspace = (float *)(void *)base;
+    b->scratch = mem_array((size_t)b->threads, sizeof *b->scratch);
+    if (!base || !b->scratch) {
+        cpu_release(b);
+        return fail_memory(err, plan.total, "the workspace");
+    }
+    b->packed = (float *)(void *)(base + plan.packed);
+    b->normed = (float *)(void *)(base + plan.normed);
+    b->item_start = (int32_t *)(void *)(base + plan.item_start);
+    b->drawn = (struct draw_result *)(void *)(base + plan.drawn);
+    for (int32_t i = 0; i < b->threads; i++) {
+        b->scratch[i].memory = (float *)(void *)(base + plan.scratch) + (size_t)i * scratch_floats(limits);
+        atomic_init(&b->scratch[i].taken, false);
+    }
+    tempera_status status =
+        cpu_sampler_create(&b->sampler, limits->V, limits->max_branches, limits->max_logits, b->threads, err);
+    if (status != TEMPERA_OK) cpu_release(b);
+    return status;
+}
+
+void cpu_release(struct cpu_backend *b) {
+    cpu_sampler_free(b->sampler);
+    mem_free(b->scratch);
+    mem_slab_free(b->workspace, b->workspace_bytes);
+    mem_slab_free(b->kv, b->kv_bytes);
+    b->sampler = NULL;
+    b->scratch = NULL;
+    b->workspace = NULL;
+    b->kv = NULL;
+}
+
+float *cpu_scratch_take(struct cpu_backend *b, struct cpu_scratch **taken) {
+    for (int32_t i = 0;; i = (i + 1) % b->threads) { /* ends: no more parts run than there are threads */
+        bool expected = false;
+        if (atomic_compare_exchange_strong_explicit(&b->scratch[i].taken, &expected, true, memory_order_acquire,
+                                                    memory_order_relaxed)) {
+            *taken = &b->scratch[i];
+            return b->scratch[i].memory;
+        }
+    }
+}
+
+void cpu_scratch_give(struct cpu_scratch *taken) {
+    atomic_store_explicit(&taken->taken, false, memory_order_release);
+}
+
+int cpu_parts(const struct cpu_backend *b, int64_t items, int64_t cost) {
+    enum { SERIAL = 16384, PART = 32768 }; /* below about a microsecond a second thread does not pay */
+    int64_t total = items * cost;
+    if (b->threads == 1 || total <= SERIAL) return 1;
+    int64_t parts = total / PART + 1, most = (int64_t)b->threads * 8;
+    if (parts < b->threads) parts = b->threads;
+    if (parts > most) parts = most;
+    return (int)(parts < items ? parts : items);
+}
+
+int64_t cpu_part_start(int64_t items, int part, int parts) {
+    return items * part / parts;
+}

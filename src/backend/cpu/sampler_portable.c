@@ -1,0 +1,118 @@
+/* sampler_portable.c: the sampler's loops in plain C, straight from draw_math.h: what the fast tables are compared to, and
+ * what runs where there are none. */
+#include "backend/cpu/sampler_internal.h"
+
+static void scan(const float *z, int32_t n, float *block_max, struct scan *out) {
+    *out = (struct scan){.max = -INFINITY};
+    for (int32_t start = 0; start < n; start += SCAN_BLOCK) {
+        float max = scan_part(z + start, n - start < SCAN_BLOCK ? n - start : SCAN_BLOCK, out);
+        if (block_max) block_max[start / SCAN_BLOCK] = max;
+        if (max > out->max) out->max = max;
+    }
+}
+
+static void clean(float *out, const float *z, int32_t n, float scale) {
+    for (int32_t i = 0; i < n; i++) out[i] = draw_clean(z[i] * scale);
+}
+
+static int32_t find(const struct scores *s, float value) {
+    for (int32_t i = 0; i < s->n; i++)
+        if (score_at(s, i) == value) return i;
+    return -1;
+}
+
+static void mass(const struct scores *s, float best, struct mass *out) {
+    uint64_t total = 0;
+    for (int32_t i = 0; i < s->n; i++) total += draw_weight(draw_distance(best, score_at(s, i)));
+    *out = (struct mass){.total = total};
+}
+
+static void moments(const struct scores *s, float best, struct mass *out) {
+    struct mass sum = {.total = 0};
+    for (int32_t i = 0; i < s->n; i++) {
+        float d = draw_distance(best, score_at(s, i));
+        uint64_t w = draw_weight(d);
+        if (w == 0) continue;
+        sum.total += w;
+        sum.high += (w >> 16) * draw_fixed(d);
+        sum.low += (w & 0xFFFFu) * draw_fixed(d);
+    }
+    *out = sum;
+}
+
+static void typicality(float *out, const struct scores *s, float best, float mean) {
+    for (int32_t i = 0; i < s->n; i++)
+        out[i] = draw_typicality(draw_distance(best, score_at(s, i)), mean);
+}
+
+static void histogram(const struct scores *order, const struct scores *weigh, float best,
+                      uint64_t *histogram) {
+    memset(histogram, 0, DIGIT_COUNT * sizeof *histogram);
+    for (int32_t i = 0; i < order->n; i++) {
+        uint64_t w = weigh ? draw_weight(draw_distance(best, score_at(weigh, i))) : 1;
+        histogram[draw_key(score_at(order, i)) >> DIGIT_SHIFT] += w;
+    }
+}
+
+static int32_t collect(const struct scores *order, float low, float high, int32_t *index) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < order->n; i++) {
+        float score = score_at(order, i);
+        if (score >= low && score <= high) index[count++] = i;
+    }
+    return count;
+}
+
+static int32_t keep(const struct scores *order, const struct scores *s, uint64_t last, float *z,
+                    int32_t *id) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < s->n; i++) {
+        if (draw_rank(score_at(order, i), id_at(s, i)) < last) continue;
+        z[count] = score_at(s, i);
+        id[count] = id_at(s, i);
+        count++;
+    }
+    return count;
+}
+
+static int32_t unfiltered(float *out, const struct scores *s, const float *row) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < s->n; i++) {
+        bool kept = score_at(s, i) > -INFINITY;
+        out[i] = kept ? draw_clean(row[id_at(s, i)]) : -INFINITY;
+        count += kept;
+    }
+    return count;
+}
+
+static int32_t race(const struct scores *s, float best, const struct noise *noise) {
+    struct race_leader leader = race_start();
+    struct philox_words words = {{0}};
+    uint32_t block = UINT32_MAX; /* no id's */
+    for (int32_t i = 0; i < s->n; i++) {
+        int32_t id = id_at(s, i);
+        if ((uint32_t)id >> 2 != block) {
+            block = (uint32_t)id >> 2;
+            words = draw_words(noise->seed, noise->position, noise->sample, block);
+        }
+        float d = draw_distance(best, score_at(s, i));
+        if (race_measure(d * DRAW_LOG2E, words.w[id & 3]) <= leader.limit)
+            race_enter(&leader, d, words.w[id & 3], id);
+    }
+    return leader.id;
+}
+
+const struct sampler_kernels sampler_portable = {
+    .name = "portable",
+    .scan = scan,
+    .clean = clean,
+    .find = find,
+    .mass = mass,
+    .moments = moments,
+    .typicality = typicality,
+    .histogram = histogram,
+    .collect = collect,
+    .keep = keep,
+    .unfiltered = unfiltered,
+    .race = race,
+};

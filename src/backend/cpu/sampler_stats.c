@@ -1,0 +1,113 @@
+/* sampler_stats.c: log-probabilities. Masses are integers, so they do not depend on how they were summed; logarithms are
+ * double, and the distance of a single token enters as it is, so far tails keep their precision. */
+#include "backend/cpu/sampler_internal.h"
+
+static double log_mass(uint64_t total) {
+    return log((double)total) - DRAW_WEIGHT_MAX_LOG2 * 0.693147180559945309417;
+}
+
+/* Natural logarithm of exp(-(best - score)) / Z. */
+static double log_probability(double best, double score, double log_total) {
+    if (score == -INFINITY) return -INFINITY;
+    return (score == best ? 0.0 : score - best) - log_total;
+}
+
+static void row_top(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
+                    const struct scores *s) {
+    info->top_count = best_ranks(kernels, scratch, s, info->block_max, info->wanted_top);
+    for (int32_t i = 0; i < info->top_count; i++) {
+        uint64_t rank = scratch->entry[i].rank;
+        float score = draw_unkey((uint32_t)(rank >> 32));
+        info->top_token[i] = (int32_t)~(uint32_t)rank;
+        info->top_logprob[i] = (float)log_probability(info->scan.max, score, info->log_total);
+    }
+}
+
+void row_statistics(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
+                    const float *row, int32_t V) {
+    float best = info->scan.max;
+    struct scores s = {row, NULL, V, 1.0f};
+    if (info->scan.flags != 0) {
+        kernels->clean(scratch->dense, row, V, 1.0f);
+        s.z = scratch->dense;
+    }
+    info->mass = (struct mass){0};
+    info->log_total = 0.0;
+    info->entropy = 0.0f;
+    if (best > -INFINITY) {
+        sampler_kernels_for(kernels, best)->moments(&s, best, &info->mass);
+        info->log_total = log_mass(info->mass.total);
+        double mean = draw_mean_distance(info->mass.high, info->mass.low, info->mass.total);
+        double entropy = mean + info->log_total; /* H = E[d] + log Z */
+        info->entropy = (float)(entropy > 0.0 ? entropy : 0.0);
+    }
+    row_top(info, kernels, scratch, &s);
+}
+
+/* What survived, measured in the unfiltered distribution. */
+static void kept_statistics(struct draw_result *out, struct chain *c, const float *row,
+                            const struct row_info *info) {
+    bool whole = c->s.z == row; /* all of an unedited row, unless a low temperature sent huge scores to -inf */
+    if (whole && (c->s.scale <= 1.0f || c->kernels->find(&c->s, -INFINITY) < 0)) {
+        out->kept = info->scan.finite;
+        out->kept_mass = 1.0f;
+        return;
+    }
+    struct scratch *scratch = c->scratch;
+    struct scores raw = {scratch->order, NULL, c->s.n, 1.0f};
+    struct mass mass = {0};
+    out->kept = c->kernels->unfiltered(scratch->order, &c->s, row);
+    float best = info->scan.max;
+    if (info->mass.total == 0) return;
+    sampler_kernels_for(c->kernels, best)->mass(&raw, best, &mass);
+    out->kept_mass = (float)((double)mass.total / (double)info->mass.total);
+}
+
+/* The score of a token among the survivors, -inf when it is not one. */
+static float survivor_score(const struct chain *c, int32_t token) {
+    const struct scores *s = &c->s;
+    if (!s->id) return score_at(s, token);
+    int32_t at = scores_find(s, token);
+    return at < 0 ? -INFINITY : score_at(s, at);
+}
+
+static void sampled_statistics(struct draw_result *out, struct chain *c, const float *row,
+                               const struct row_info *info) {
+    float best = chain_best(c);
+    kept_statistics(out, c, row, info);
+    struct mass mass = info->mass;
+    bool whole = c->s.z == row && c->s.scale == 1.0f;
+    if (!whole) sampler_kernels_for(c->kernels, best)->mass(&c->s, best, &mass);
+    out->final_logprob =
+        (float)log_probability(best, survivor_score(c, out->token), log_mass(mass.total));
+}
+
+static void greedy_statistics(struct draw_result *out, struct chain *c, const float *row,
+                              const struct row_info *info) {
+    int32_t winner = id_at(&c->s, c->kernels->find(&c->s, chain_best(c)));
+    double logprob = log_probability(info->scan.max, draw_clean(row[winner]), info->log_total);
+    out->kept = 1;
+    out->kept_mass = (float)exp(logprob);
+    out->final_logprob = out->token == winner ? 0.0f : -INFINITY;
+}
+
+void draw_statistics(struct draw_result *out, struct chain *c, const struct branch_draw *branch,
+                     const float *row, const struct row_info *info) {
+    const struct branch_params *p = branch->params;
+    out->entropy = info->entropy;
+    out->top_count = p->logprobs < info->top_count ? p->logprobs : info->top_count;
+    for (int32_t i = 0; i < out->top_count; i++) {
+        out->top_token[i] = info->top_token[i];
+        out->top_logprob[i] = info->top_logprob[i];
+    }
+    out->logprob = out->final_logprob = -INFINITY;
+    if (out->token >= 0)
+        out->logprob =
+            (float)log_probability(info->scan.max, draw_clean(row[out->token]), info->log_total);
+    if (chain_best(c) == -INFINITY) return;
+    if (p->temperature == 0.0f) {
+        greedy_statistics(out, c, row, info);
+    } else {
+        sampled_statistics(out, c, row, info);
+    }
+}

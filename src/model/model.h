@@ -1,0 +1,90 @@
+/* model.h: from a folder to logits. A `model` is what the files say (no device); a `network` is that model on
+ * a backend with every buffer allocated, running the one forward pass. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "backend/backend.h"
+#include "load/config.h"
+
+/* ---- model: files, checked
+ * ------------------------------------------------------------------------------------ */
+
+/* The numbers of the forward pass, resolved from config.json and the family's row (arch.h). Shape letters of
+ * backend.h. */
+struct hparams {
+    const char *family; /* "gpt2" …, static */
+    int32_t V, D, L, H, Hkv, Dh, F, context;
+    enum norm_kind norm;
+    float norm_eps;
+    enum activation activation;
+    bool gated;             /* activation(gate) * up */
+    bool parallel_residual; /* attention and MLP read the same residual stream */
+    bool tied;
+    float embed_scale;                 /* 1, or sqrt(D) for Gemma */
+    float attn_scale;                  /* of q·k, before any per-layer factor */
+    bool attn_scale_by_layer;          /* divided by layer + 1 */
+    float attn_softcap, logit_softcap; /* 0 = none */
+    float logit_scale;                 /* 1 = none */
+    int32_t rotary;                    /* rotated leading elements of each head; 0 = learned positions */
+    bool rotary_interleaved;
+    int32_t window[CONFIG_MAX_LAYERS];     /* [L] sliding window of each layer; 0 = all */
+    uint8_t rope_local[CONFIG_MAX_LAYERS]; /* [L] 1 = uses the local rope table */
+    struct rope_config rope, rope_local_config;
+};
+
+struct model;
+
+/* Opens config.json, generation_config.json and the safetensors; checks that every tensor the family needs is
+ * there with its shape, and none that it does not know. */
+tempera_status model_open(struct model **model, const char *folder, tempera_error *err);
+/* Shapes of tempera_model_random; weights are drawn when a network is made (normal, scaled so that
+ * activations stay bounded), a pure function of seed and tensor name. */
+tempera_status model_random(struct model **model, const char *shape, uint64_t seed, tempera_error *err);
+void model_free(struct model *model);
+
+const struct hparams *model_hparams(const struct model *model);
+const struct model_config *model_config(const struct model *model);
+const struct generation_config *model_generation_config(const struct model *model);
+enum weight_type model_weight_type(const struct model *model); /* type of most matrix bytes in the files */
+int64_t model_parameters(const struct model *model);
+int64_t model_file_bytes(const struct model *model);
+
+/* ---- plan: every size before anything is allocated
+ * ------------------------------------------------------------ */
+
+struct network_plan {
+    struct backend_limits limits; /* effective */
+    enum weight_type weight_type;
+    size_t weights;     /* bytes of packed weights, biases, norms, rope tables */
+    size_t kv;          /* pages * layers * kv_page */
+    size_t activations; /* forward buffers and logits [max_logits, V] */
+    size_t workspace;   /* backend's own */
+};
+/* limits: max_tokens, max_logits, max_branches, pages and context are given, the rest is filled from the
+ * model. */
+tempera_status network_plan_make(struct network_plan *plan, const struct model *model,
+                                 const struct backend *backend, enum weight_type type,
+                                 const struct backend_limits *limits, tempera_error *err);
+
+/* ---- network: on a device
+ * ------------------------------------------------------------------------------------- */
+
+struct network;
+
+/* Allocates what the plan says (backend->prepare included) and packs the weights. The backend must outlive
+ * the network; the model need not once this returns. */
+tempera_status network_create(struct network **network, const struct model *model, struct backend *backend,
+                              const struct network_plan *plan, tempera_error *err);
+void network_free(struct network *network);
+
+/* One step: forward, logits, draws. results [view->B]. Allocates nothing. */
+tempera_status network_step(struct network *network, const struct batch_view *view,
+                            struct draw_result *results, tempera_error *err);
+/* The logits of row r of the last step, [V] floats. */
+tempera_status network_read_logits(struct network *network, int32_t r, float *logits, tempera_error *err);
+
+/* Bytes of weights that one decode step reads (all matrices but the embedding table when it is not the head).
+ */
+size_t network_step_weight_bytes(const struct network *network);
+
+#endif

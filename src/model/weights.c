@@ -1,0 +1,208 @@
+/* weights.c: parameters packed on a device. */
+#include "model/weights.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/num.h"
+#include "model/region.h"
+#include "model/rope.h"
+
+/* ---- where everything lies
+ * ------------------------------------------------------------------------------------ */
+
+static void *target_of(const struct weights *weights, const struct parameter *p) {
+    char *base = p->layer < 0 ? (char *)weights : (char *)&weights->layer[p->layer];
+    return base + p->target;
+}
+
+static void place(struct weights *weights, const struct parameter *p, void *data, enum weight_type type) {
+    if (!p->matrix) {
+        *(const float **)target_of(weights, p) = data;
+        return;
+    }
+    struct linear_weight *linear = target_of(weights, p);
+    linear->data = data;
+    linear->type = type;
+    linear->N = p->N;
+    linear->K = p->K;
+}
+
+/* The head's bias, if any, is its own even then. */
+static void tie_head(struct weights *weights) {
+    const float *bias = weights->head.bias;
+    weights->head = weights->embed;
+    weights->head.bias = bias;
+}
+
+static bool has_local_rope(const struct hparams *hp) {
+    return memchr(hp->rope_local, 1, (size_t)hp->L) != NULL;
+}
+
+static void layout_rope(struct weights *weights, const struct hparams *hp, int32_t context,
+                        struct region *region) {
+    if (hp->rotary == 0) return;
+    float *global = region_floats(region, (size_t)context, (size_t)hp->rotary);
+    float *local = has_local_rope(hp) ? region_floats(region, (size_t)context, (size_t)hp->rotary) : global;
+    if (!weights) return;
+    weights->rope = global;
+    weights->rope_local = local;
+}
+
+bool weights_layout(struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
+                    const struct backend *backend, enum weight_type type, int32_t context, char *base,
+                    size_t *bytes) {
+    struct region region = {.base = base};
+    for (size_t i = 0; i < list->count; i++) {
+        const struct parameter *p = &list->items[i];
+        void *data = p->matrix ? region_take(&region, backend->ops->linear_bytes(backend, type, p->N, p->K))
+                               : region_floats(&region, (size_t)p->N, 1);
+        if (base) place(weights, p, data, type);
+    }
+    layout_rope(base ? weights : NULL, hp, context, &region);
+    if (base && hp->tied) tie_head(weights);
+    *bytes = region.used;
+    return !region.overflow;
+}
+
+/* ---- filling it
+ * ----------------------------------------------------------------------------------------------- */
+
+struct loader {
+    const struct weights *weights;
+    const struct tensor_set *set;
+    const struct random_weights *random;
+    struct backend *backend;
+    char *drawn;   /* room for the random tensors of one parameter; NULL with files */
+    float *vector; /* room for one vector */
+};
+
+enum weight_type weight_type_of(const struct tensor_view *view) {
+    return view->dtype == DTYPE_F16 ? WEIGHT_F16 : view->dtype == DTYPE_BF16 ? WEIGHT_BF16 : WEIGHT_F32;
+}
+
+/* Each source as host memory: mapped, or drawn now. */
+static void fetch_sources(const struct loader *l, const struct parameter *p, struct weight_piece *source) {
+    char *drawn = l->drawn;
+    for (int32_t i = 0; i < p->sources; i++) {
+        const struct source *s = &p->source[i];
+        source[i] = (struct weight_piece){.source_rows = s->rows, .transposed = p->transposed};
+        if (s->view) {
+            source[i].data = s->view->data;
+            source[i].type = weight_type_of(s->view);
+            continue;
+        }
+        source[i].data = drawn;
+        source[i].type = p->matrix ? l->random->type : WEIGHT_F32;
+        random_fill(drawn, source[i].type, s, p, l->random->seed);
+        drawn += s->rows * s->cols * weight_type_size(source[i].type);
+    }
+}
+
+static float element(const struct weight_piece *source, size_t i) {
+    uint16_t half;
+    float value;
+    if (source->type == WEIGHT_F32) {
+        memcpy(&value, (const char *)source->data + i * sizeof value, sizeof value);
+        return value;
+    }
+    memcpy(&half, (const char *)source->data + i * sizeof half, sizeof half);
+    return source->type == WEIGHT_F16 ? f16_to_float(half) : bf16_to_float(half);
+}
+
+static tempera_status load_vector(const struct loader *l, const struct parameter *p,
+                                  const struct weight_piece *source, tempera_error *err) {
+    float *out = l->vector;
+    for (int32_t r = 0; r < p->runs; r++) {
+        const struct run *run = &p->run[r];
+        for (size_t g = 0; g < run->groups; g++)
+            for (size_t i = 0; i < run->group; i++)
+                *out++ = element(&source[run->source], run->first + g * run->stride + i) + p->add;
+    }
+    float *to = *(float **)target_of(l->weights, p);
+    return l->backend->ops->upload(l->backend, to, l->vector, (size_t)p->N * sizeof *to, err);
+}
+
+static tempera_status load_matrix(const struct loader *l, const struct parameter *p,
+                                  const struct weight_piece *source, tempera_error *err) {
+    struct weight_piece piece[PARAMETER_PARTS];
+    for (int32_t r = 0; r < p->runs; r++) {
+        const struct run *run = &p->run[r];
+        piece[r] = source[run->source];
+        piece[r].first = run->first;
+        piece[r].group = run->group;
+        piece[r].groups = run->groups;
+        piece[r].stride = run->stride;
+    }
+    return l->backend->ops->linear_pack(l->backend, target_of(l->weights, p), piece, p->runs, err);
+}
+
+static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
+    struct weight_piece source[PARAMETER_PARTS];
+    fetch_sources(l, p, source);
+    TRY(p->matrix ? load_matrix(l, p, source, err) : load_vector(l, p, source, err));
+    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+    return TEMPERA_OK;
+}
+
+/* One table, made and uploaded a block of positions at a time. */
+static tempera_status load_rope_table(float *table, const struct rope_config *rope, const struct hparams *hp,
+                                      int32_t context, struct backend *backend, tempera_error *err) {
+    enum { BLOCK = 256 };
+    tempera_status status = TEMPERA_OK;
+    size_t row = (size_t)hp->rotary;
+    double *inv_freq = mem_array(row / 2, sizeof *inv_freq);
+    float *block = mem_array(BLOCK * row, sizeof *block);
+    if (!inv_freq || !block) status = fail_memory(err, BLOCK * row * sizeof *block, "the rotary table");
+    double attention_factor;
+    if (status == TEMPERA_OK) rope_frequencies(inv_freq, &attention_factor, rope, hp->rotary, context);
+    for (int32_t first = 0; status == TEMPERA_OK && first < context; first += BLOCK) {
+        int32_t count = context - first < BLOCK ? context - first : BLOCK;
+        rope_table(block, inv_freq, attention_factor, hp->rotary, first, count);
+        status = backend->ops->upload(backend, table + (size_t)first * row, block,
+                                      (size_t)count * row * sizeof *block, err);
+    }
+    mem_free(block);
+    mem_free(inv_freq);
+    return status;
+}
+
+static tempera_status load_rope(const struct weights *weights, const struct hparams *hp, int32_t context,
+                                struct backend *backend, tempera_error *err) {
+    if (!weights->rope) return TEMPERA_OK;
+    TRY(load_rope_table(weights->rope, &hp->rope, hp, context, backend, err));
+    if (weights->rope_local == weights->rope) return TEMPERA_OK;
+    return load_rope_table(weights->rope_local, &hp->rope_local_config, hp, context, backend, err);
+}
+
+/* The largest rooms that one parameter needs. */
+static void loader_sizes(const struct parameter_list *list, enum weight_type random_type, size_t *drawn,
+                         size_t *vector) {
+    *drawn = *vector = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct parameter *p = &list->items[i];
+        size_t elements = (size_t)p->N * (size_t)p->K; /* the sources' together */
+        size_t bytes = elements * weight_type_size(p->matrix ? random_type : WEIGHT_F32);
+        if (bytes > *drawn) *drawn = bytes;
+        if (!p->matrix && bytes > *vector) *vector = bytes;
+    }
+}
+
+tempera_status weights_load(const struct weights *weights, const struct parameter_list *list,
+                            const struct hparams *hp, const struct tensor_set *set,
+                            const struct random_weights *random, struct backend *backend, int32_t context,
+                            tempera_error *err) {
+    struct loader l = {.weights = weights, .set = set, .random = random, .backend = backend};
+    size_t drawn, vector;
+    loader_sizes(list, random->type, &drawn, &vector);
+    tempera_status status = TEMPERA_OK;
+    l.vector = mem_alloc(vector);
+    if (!set) l.drawn = mem_slab(drawn);
+    if (!l.vector || (!set && !l.drawn)) status = fail_memory(err, set ? vector : drawn, "loading weights");
+    for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++)
+        status = load_parameter(&l, &list->items[i], err);
+    if (status == TEMPERA_OK) status = load_rope(weights, hp, context, backend, err);
+    mem_slab_free(l.drawn, drawn);
+    mem_free(l.vector);
+    return status;
+}
