@@ -143,6 +143,7 @@ static tempera_status make_plan(tempera_plan *plan, struct network_plan *network
     plan->kv = network->kv;
     plan->activations = network->activations;
     plan->workspace = network->workspace;
+    plan->step_weights = network->step_weights;
     plan->host = layout.used + TEXT_RESERVE;
     if (layout.overflow || !size_add(plan->weights, plan->kv, &plan->total) ||
         !size_add(plan->total, plan->activations, &plan->total) ||

@@ -7,32 +7,31 @@
 #include "base/buf.h"
 
 /* Names that most families share. */
-#define MODEL_NAMES                                                                                          \
-    .prefix = "model.", .layer = "layers.", .head = {"lm_head"}, .embed = "embed_tokens",                    \
+#define MODEL_NAMES                                                                                                    \
+    .prefix = "model.", .layer = "layers.", .head = {"lm_head"}, .embed = "embed_tokens",                              \
     .attention_norm = "input_layernorm", .ignored = {"self_attn.rotary_emb.inv_freq"}
 #define SPLIT_QKV .qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"}
 #define SPLIT_UP  .up = {"mlp.gate_proj", "mlp.up_proj"}
 
 /* The block of Llama and its descendants: RMS norms, a gated MLP, rotary positions over the whole head. */
-#define GATED_BLOCK                                                                                          \
-    MODEL_NAMES, .final_norm = "norm", .attention_out = "self_attn.o_proj", .down = "mlp.down_proj",         \
-                 .norm = NORM_RMS, .gated = true, .rotary = true, .rope_partial = 1
+#define GATED_BLOCK                                                                                                    \
+    MODEL_NAMES, .final_norm = "norm", .attention_out = "self_attn.o_proj", .down = "mlp.down_proj", .norm = NORM_RMS, \
+                 .gated = true, .rotary = true, .rope_partial = 1
 
-#define LLAMA_BLOCK                                                                                          \
-    GATED_BLOCK, SPLIT_QKV, SPLIT_UP, .mlp_norm = "post_attention_layernorm", .norm_eps = 1e-6,              \
-                                      .activation = "silu", .rope_theta = 10000
+#define LLAMA_BLOCK                                                                                                    \
+    GATED_BLOCK, SPLIT_QKV, SPLIT_UP, .mlp_norm = "post_attention_layernorm", .norm_eps = 1e-6, .activation = "silu",  \
+                                      .rope_theta = 10000
 
-#define GEMMA_BLOCK                                                                                          \
-    GATED_BLOCK, SPLIT_QKV, SPLIT_UP, .norm_plus_one = true, .norm_eps = 1e-6,                               \
-                                      .activation = "gelu_pytorch_tanh", .tied = true, .embed_scaled = true, \
-                                      .head_width = 256, .qkv_bias = BIAS_ATTENTION,                         \
-                                      .attention_out_bias = BIAS_ATTENTION
+#define GEMMA_BLOCK                                                                                                    \
+    GATED_BLOCK, SPLIT_QKV, SPLIT_UP, .norm_plus_one = true, .norm_eps = 1e-6, .activation = "gelu_pytorch_tanh",      \
+                                      .tied = true, .embed_scaled = true, .head_width = 256,                           \
+                                      .qkv_bias = BIAS_ATTENTION, .attention_out_bias = BIAS_ATTENTION
 
 /* Gemma 2 and 3 norm the blocks' outputs too, and reuse Llama's name of the MLP's norm for one of those. */
-#define GEMMA_FOUR_NORMS                                                                                     \
-    .mlp_norm = "pre_feedforward_layernorm", .attention_post_norm = "post_attention_layernorm",              \
-    .mlp_post_norm = "post_feedforward_layernorm", .kv_heads = 4, .query_scale = 256,                        \
-    .window = WINDOW_PATTERN, .sliding_window = 4096
+#define GEMMA_FOUR_NORMS                                                                                               \
+    .mlp_norm = "pre_feedforward_layernorm", .attention_post_norm = "post_attention_layernorm",                        \
+    .mlp_post_norm = "post_feedforward_layernorm", .kv_heads = 4, .query_scale = 256, .window = WINDOW_PATTERN,        \
+    .sliding_window = 4096
 
 static const struct arch rows[] = {
     {
@@ -216,9 +215,8 @@ static tempera_status refuse_type(const char *model_type, const char *name, temp
     struct buf known = {.max = 256};
     for (size_t i = 0; i < ROWS; i++)
         if (buf_printf(&known, NULL, i ? ", %s" : "%s", rows[i].family) != TEMPERA_OK) break;
-    tempera_status status =
-        fail(err, TEMPERA_UNSUPPORTED, "%s: model_type: \"%s\" is not supported (supported are %s)", name,
-             model_type, known.data ? known.data : "others");
+    tempera_status status = fail(err, TEMPERA_UNSUPPORTED, "%s: model_type: \"%s\" is not supported (supported are %s)",
+                                 name, model_type, known.data ? known.data : "others");
     buf_free(&known);
     return status;
 }
@@ -234,13 +232,11 @@ tempera_status arch_find(const struct arch **arch, const struct model_config *co
                          tempera_error *err) {
     if (config->quantized)
         return fail(err, TEMPERA_UNSUPPORTED,
-                    "%s: quantization_config: quantised weights are not supported, only F32, F16 and BF16",
-                    name);
+                    "%s: quantization_config: quantised weights are not supported, only F32, F16 and BF16", name);
     size_t row = 0;
     while (row < ROWS && strcmp(rows[row].family, config->model_type) != 0) row++;
     if (row == ROWS) return refuse_type(config->model_type, name, err);
-    if (config->moe)
-        return fail(err, TEMPERA_UNSUPPORTED, "%s: mixture-of-experts models are not supported", name);
+    if (config->moe) return fail(err, TEMPERA_UNSUPPORTED, "%s: mixture-of-experts models are not supported", name);
     if (!accepts_architecture(&rows[row], config->architecture))
         return fail(err, TEMPERA_UNSUPPORTED,
                     "%s: architectures: \"%s\" is not supported, only \"%s\" for model_type \"%s\"", name,

@@ -9,7 +9,7 @@
 enum bias_rule {
     BIAS_NEVER,
     BIAS_ALWAYS,
-    BIAS_OPTIONAL,  /* when the files have it; a missing one means zeros, as in transformers */
+    BIAS_OPTIONAL,  /* when layer 0 of the files has it, then in all layers; a model trained without it needs none */
     BIAS_ATTENTION, /* by the field attention_bias */
     BIAS_MLP,       /* by the field mlp_bias */
 };
@@ -44,9 +44,8 @@ struct arch {
     const char *embed, *positions, *final_norm;
 
     /* inside a layer */
-    const char *attention_norm, *mlp_norm; /* before the blocks; mlp_norm NULL: both read attention_norm */
-    const char *attention_post_norm,
-        *mlp_post_norm; /* on a block's output, before it joins the residual stream */
+    const char *attention_norm, *mlp_norm;           /* before the blocks; mlp_norm NULL: both read attention_norm */
+    const char *attention_post_norm, *mlp_post_norm; /* on a block's output, before it joins the residual stream */
     const char *qkv[3], *attention_out;
     const char *q_norm, *k_norm;
     const char *up[2], *down; /* up: gate and up, or one fused tensor, or the plain first layer */

@@ -16,18 +16,16 @@ struct binder {
     struct map used; /* names of the tensors that were taken */
 };
 
-/* ---- names
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- names ------------------------------------------------------------------------------------------------------- */
 
 /* Where a name stands: outside the layers, or in one of them. */
 enum { OUTSIDE = -1 };
 
-static char *spell(struct binder *b, const char *prefix, int32_t layer, const char *base,
-                   const char *suffix) {
+static char *spell(struct binder *b, const char *prefix, int32_t layer, const char *base, const char *suffix) {
     char text[256], number[16] = "";
     if (layer != OUTSIDE) snprintf(number, sizeof number, "%d.", layer);
-    int length = snprintf(text, sizeof text, "%s%s%s%s%s", prefix, layer == OUTSIDE ? "" : b->arch->layer,
-                          number, base, suffix);
+    int length =
+        snprintf(text, sizeof text, "%s%s%s%s%s", prefix, layer == OUTSIDE ? "" : b->arch->layer, number, base, suffix);
     return arena_strndup(&b->list->names, text, (size_t)length);
 }
 
@@ -42,8 +40,7 @@ static char *find_name(struct binder *b, int32_t layer, const char *base, const 
     return second && tensor_set_find(b->set, second) ? second : first;
 }
 
-/* ---- one parameter
- * -------------------------------------------------------------------------------------------- */
+/* ---- one parameter ----------------------------------------------------------------------------------------------- */
 
 static struct parameter *add_parameter(struct parameter_list *list) {
     if (list->count == list->capacity) {
@@ -57,8 +54,8 @@ static struct parameter *add_parameter(struct parameter_list *list) {
 }
 
 /* Finds the tensor of one source, checks its shape and notes that it is taken. */
-static tempera_status bind_source(struct binder *b, const struct parameter *p, struct source *source,
-                                  const char *base, const char *suffix, tempera_error *err) {
+static tempera_status bind_source(struct binder *b, const struct parameter *p, struct source *source, const char *base,
+                                  const char *suffix, tempera_error *err) {
     source->name = find_name(b, p->layer, base, suffix);
     if (!source->name) return fail_memory(err, 0, "tensor names");
     if (!b->set) return TEMPERA_OK;
@@ -71,8 +68,8 @@ static tempera_status bind_source(struct binder *b, const struct parameter *p, s
 }
 
 /* A vector that is a tensor of its own: a norm's weight or bias. */
-static tempera_status add_vector(struct binder *b, int32_t layer, size_t target, const char *base,
-                                 const char *suffix, int32_t N, float add, float mean, tempera_error *err) {
+static tempera_status add_vector(struct binder *b, int32_t layer, size_t target, const char *base, const char *suffix,
+                                 int32_t N, float add, float mean, tempera_error *err) {
     struct parameter *p = add_parameter(b->list);
     if (!p) return fail_memory(err, 0, "the list of parameters");
     *p = (struct parameter){.layer = layer,
@@ -100,8 +97,7 @@ static tempera_status add_norm(struct binder *b, int32_t layer, size_t target, c
     return add_vector(b, layer, target + sizeof(const float *), base, ".bias", N, 0, 0, err);
 }
 
-/* ---- linear layers
- * -------------------------------------------------------------------------------------------- */
+/* ---- linear layers ----------------------------------------------------------------------------------------------- */
 
 /* A linear layer's tensors (the names without suffix) and how its N output rows are taken from them. */
 struct linear_shape {
@@ -139,8 +135,7 @@ static struct linear_shape qkv_shape(const struct arch *arch, const struct hpara
     s.runs = 3; /* of each head, the q rows; then the k rows, then the v rows */
     size_t Dh = (size_t)hp->Dh;
     for (int32_t i = 0; i < 3; i++)
-        s.run[i] =
-            (struct run){.first = (size_t)i * Dh, .group = Dh, .groups = (size_t)hp->H, .stride = 3 * Dh};
+        s.run[i] = (struct run){.first = (size_t)i * Dh, .group = Dh, .groups = (size_t)hp->H, .stride = 3 * Dh};
     return s;
 }
 
@@ -149,15 +144,13 @@ static struct linear_shape up_shape(const struct arch *arch, const struct hparam
     return one_tensor(arch->up[0], hp->gated ? 2 * hp->F : hp->F, hp->D);
 }
 
-static tempera_status has_bias(bool *has, struct binder *b, int32_t layer, const char *base,
-                               enum bias_rule rule, tempera_error *err) {
+static tempera_status has_bias(bool *has, struct binder *b, const char *base, enum bias_rule rule, tempera_error *err) {
     *has = rule == BIAS_ALWAYS;
     if (rule == BIAS_ATTENTION)
-        *has = b->config->attention_bias == CONFIG_ABSENT ? b->arch->attention_bias_default
-                                                          : b->config->attention_bias;
+        *has = b->config->attention_bias == CONFIG_ABSENT ? b->arch->attention_bias_default : b->config->attention_bias;
     if (rule == BIAS_MLP) *has = b->config->mlp_bias == 1;
     if (rule == BIAS_OPTIONAL) {
-        const char *name = find_name(b, layer, base, ".bias");
+        const char *name = find_name(b, 0, base, ".bias");
         if (!name) return fail_memory(err, 0, "tensor names");
         *has = !b->set || tensor_set_find(b->set, name);
     }
@@ -165,8 +158,8 @@ static tempera_status has_bias(bool *has, struct binder *b, int32_t layer, const
 }
 
 /* The matrix, or the vector of biases whose rows are taken from the files in the same way. */
-static tempera_status add_linear_part(struct binder *b, int32_t layer, size_t target,
-                                      const struct linear_shape *s, bool matrix, tempera_error *err) {
+static tempera_status add_linear_part(struct binder *b, int32_t layer, size_t target, const struct linear_shape *s,
+                                      bool matrix, tempera_error *err) {
     struct parameter *p = add_parameter(b->list);
     if (!p) return fail_memory(err, 0, "the list of parameters");
     *p = (struct parameter){.layer = layer,
@@ -189,7 +182,7 @@ static tempera_status add_linear_part(struct binder *b, int32_t layer, size_t ta
 static tempera_status add_bias(struct binder *b, int32_t layer, size_t target, const struct linear_shape *s,
                                enum bias_rule rule, tempera_error *err) {
     bool has;
-    TRY(has_bias(&has, b, layer, s->base[0], rule, err));
+    TRY(has_bias(&has, b, s->base[0], rule, err));
     if (!has) return TEMPERA_OK;
     return add_linear_part(b, layer, target + offsetof(struct linear_weight, bias), s, false, err);
 }
@@ -201,16 +194,14 @@ static tempera_status add_linear(struct binder *b, int32_t layer, size_t target,
     return add_bias(b, layer, target, &s, rule, err);
 }
 
-/* ---- the whole model
- * ------------------------------------------------------------------------------------------ */
+/* ---- the whole model --------------------------------------------------------------------------------------------- */
 
 #define LAYER(member) offsetof(struct layer_weights, member)
 
 static tempera_status add_layer(struct binder *b, int32_t layer, tempera_error *err) {
     const struct arch *arch = b->arch;
     const struct hparams *hp = b->hp;
-    bool qk_norm =
-        arch->qk_norm == QK_NORM_ALWAYS || (arch->qk_norm == QK_NORM_BY_CONFIG && b->config->qk_norm == 1);
+    bool qk_norm = arch->qk_norm == QK_NORM_ALWAYS || (arch->qk_norm == QK_NORM_BY_CONFIG && b->config->qk_norm == 1);
 
     TRY(add_norm(b, layer, LAYER(attention_norm), arch->attention_norm, hp->D, err));
     TRY(add_linear(b, layer, LAYER(qkv), qkv_shape(arch, hp), arch->qkv_bias, err));
@@ -244,8 +235,7 @@ static tempera_status add_model(struct binder *b, tempera_error *err) {
     return add_linear(b, OUTSIDE, MODEL(head), head, arch->head_bias, err);
 }
 
-/* ---- tensors that nobody asked for
- * ---------------------------------------------------------------------------- */
+/* ---- tensors that nobody asked for ------------------------------------------------------------------------------- */
 
 static const char *skip_prefix(const char *name, const char *prefix) {
     size_t length = strlen(prefix);
@@ -269,16 +259,14 @@ static tempera_status refuse_unknown(const struct binder *b, tempera_error *err)
     for (size_t i = 0; b->set && i < tensor_set_count(b->set); i++) {
         const struct tensor_view *view = tensor_set_at(b->set, i);
         if (map_get(&b->used, view->name, strlen(view->name)) || is_ignorable(b, view->name)) continue;
-        return fail(err, TEMPERA_FORMAT, "%s: tensor \"%s\" is not part of a %s model with %d layers%s",
-                    view->file, view->name, b->arch->family, b->hp->L,
-                    b->hp->tied ? " and tied embeddings" : "");
+        return fail(err, TEMPERA_FORMAT, "%s: tensor \"%s\" is not part of a %s model with %d layers%s", view->file,
+                    view->name, b->arch->family, b->hp->L, b->hp->tied ? " and tied embeddings" : "");
     }
     return TEMPERA_OK;
 }
 
-tempera_status parameters_list(struct parameter_list *list, const struct arch *arch,
-                               const struct model_config *config, const struct hparams *hp,
-                               const struct tensor_set *set, tempera_error *err) {
+tempera_status parameters_list(struct parameter_list *list, const struct arch *arch, const struct model_config *config,
+                               const struct hparams *hp, const struct tensor_set *set, tempera_error *err) {
     struct binder b = {.arch = arch, .config = config, .hp = hp, .set = set, .list = list};
     *list = (struct parameter_list){0};
     if (!map_init(&b.used, set ? tensor_set_count(set) : 0)) return fail_memory(err, 0, "tensor names");

@@ -9,8 +9,7 @@ struct pass {
     struct backend *backend;
     const struct backend_ops *ops;
     int32_t T;
-    const float
-        *pending; /* [T, D] a block's output that the next norm adds to the residual stream; NULL = none */
+    const float *pending; /* [T, D] a block's output that the next norm adds to the residual stream; NULL = none */
 };
 
 static tempera_status linear(struct pass *p, float *out, const float *in, const struct linear_weight *weight,
@@ -26,8 +25,8 @@ static tempera_status linear(struct pass *p, float *out, const float *in, const 
 }
 
 /* out = norm(residual), with what is pending added to the residual stream first. */
-static tempera_status norm(struct pass *p, float *out, float *residual, const float *weight,
-                           const float *bias, tempera_error *err) {
+static tempera_status norm(struct pass *p, float *out, float *residual, const float *weight, const float *bias,
+                           tempera_error *err) {
     const struct hparams *hp = &p->n->hp;
     struct norm_params params = {.out = out,
                                  .residual = residual,
@@ -45,8 +44,8 @@ static tempera_status norm(struct pass *p, float *out, float *residual, const fl
 }
 
 /* x += weight · in; with a norm of the block's output in between, the sum waits for the next norm of x. */
-static tempera_status join(struct pass *p, const float *in, const struct linear_weight *weight,
-                           const float *post_norm, tempera_error *err) {
+static tempera_status join(struct pass *p, const float *in, const struct linear_weight *weight, const float *post_norm,
+                           tempera_error *err) {
     const struct activations *a = &p->n->activations;
     if (!post_norm) return linear(p, a->x, in, weight, ACT_NONE, true, err);
     TRY(linear(p, a->out, in, weight, ACT_NONE, false, err));
@@ -104,8 +103,7 @@ static tempera_status expand(struct pass *p, const struct layer_weights *l, temp
     const struct activations *a = &p->n->activations;
     TRY(linear(p, a->up, a->h, &l->up, hp->gated ? ACT_NONE : hp->activation, false, err));
     if (!hp->gated) return TEMPERA_OK; /* gated is up */
-    struct gate_params gate = {
-        .out = a->gated, .in = a->up, .activation = hp->activation, .T = p->T, .F = hp->F};
+    struct gate_params gate = {.out = a->gated, .in = a->up, .activation = hp->activation, .T = p->T, .F = hp->F};
     return p->ops->gate(p->backend, &gate, err);
 }
 

@@ -22,16 +22,16 @@ static bool switched(int value, bool otherwise) {
     return value == CONFIG_ABSENT ? otherwise : value != 0;
 }
 
-static tempera_status resolve_widths(struct hparams *hp, const struct arch *arch,
-                                     const struct model_config *c, const char *name, tempera_error *err) {
+static tempera_status resolve_widths(struct hparams *hp, const struct arch *arch, const struct model_config *c,
+                                     const char *name, tempera_error *err) {
     TRY(need(c->vocab_size, "vocab_size", name, err));
     TRY(need(c->width, "hidden_size", name, err));
     TRY(need(c->layers, "num_hidden_layers", name, err));
     TRY(need(c->heads, "num_attention_heads", name, err));
     TRY(need(c->context, "max_position_embeddings", name, err));
     if (c->layers > CONFIG_MAX_LAYERS || c->context > MAX_CONTEXT)
-        return fail(err, TEMPERA_UNSUPPORTED, "%s: more than %d layers or a context of more than %d tokens",
-                    name, CONFIG_MAX_LAYERS, MAX_CONTEXT);
+        return fail(err, TEMPERA_UNSUPPORTED, "%s: more than %d layers or a context of more than %d tokens", name,
+                    CONFIG_MAX_LAYERS, MAX_CONTEXT);
     hp->V = c->vocab_size;
     hp->D = c->width;
     hp->L = c->layers;
@@ -42,14 +42,13 @@ static tempera_status resolve_widths(struct hparams *hp, const struct arch *arch
     if (hp->Hkv == 0) hp->Hkv = c->kv_heads_null || arch->kv_heads == 0 ? hp->H : arch->kv_heads;
     if (hp->H % hp->Hkv != 0)
         return fail(err, TEMPERA_FORMAT,
-                    "%s: num_key_value_heads: expected a divisor of num_attention_heads (%d), found %d", name,
-                    hp->H, hp->Hkv);
+                    "%s: num_key_value_heads: expected a divisor of num_attention_heads (%d), found %d", name, hp->H,
+                    hp->Hkv);
 
     hp->Dh = c->head_width ? c->head_width : arch->head_width;
     if (hp->Dh == 0 && hp->D % hp->H != 0)
-        return fail(err, TEMPERA_FORMAT,
-                    "%s: num_attention_heads: expected a divisor of hidden_size (%d), found %d", name, hp->D,
-                    hp->H);
+        return fail(err, TEMPERA_FORMAT, "%s: num_attention_heads: expected a divisor of hidden_size (%d), found %d",
+                    name, hp->D, hp->H);
     if (hp->Dh == 0) hp->Dh = hp->D / hp->H;
 
     hp->F = c->ff_width;
@@ -65,8 +64,8 @@ static tempera_status resolve_widths(struct hparams *hp, const struct arch *arch
     return TEMPERA_OK;
 }
 
-static tempera_status resolve_activation(struct hparams *hp, const struct arch *arch,
-                                         const struct model_config *c, const char *name, tempera_error *err) {
+static tempera_status resolve_activation(struct hparams *hp, const struct arch *arch, const struct model_config *c,
+                                         const char *name, tempera_error *err) {
     static const struct {
         const char *name;
         enum activation activation;
@@ -103,8 +102,7 @@ static bool layer_slides(const struct arch *arch, const struct model_config *c, 
     case WINDOW_SWITCHED: {
         if (!switched(c->use_sliding_window, false)) return false;
         if (c->layer_types) return c->layer_sliding[layer];
-        return layer >=
-               (c->max_window_layers == CONFIG_ABSENT ? arch->max_window_layers : c->max_window_layers);
+        return layer >= (c->max_window_layers == CONFIG_ABSENT ? arch->max_window_layers : c->max_window_layers);
     }
     case WINDOW_PATTERN:
         if (c->layer_types) return c->layer_sliding[layer];
@@ -113,11 +111,11 @@ static bool layer_slides(const struct arch *arch, const struct model_config *c, 
     return false;
 }
 
-static tempera_status resolve_layers(struct hparams *hp, const struct arch *arch,
-                                     const struct model_config *c, const char *name, tempera_error *err) {
+static tempera_status resolve_layers(struct hparams *hp, const struct arch *arch, const struct model_config *c,
+                                     const char *name, tempera_error *err) {
     if (c->layer_types && c->layer_types != hp->L)
-        return fail(err, TEMPERA_FORMAT, "%s: layer_types: expected %d entries (num_hidden_layers), found %d",
-                    name, hp->L, c->layer_types);
+        return fail(err, TEMPERA_FORMAT, "%s: layer_types: expected %d entries (num_hidden_layers), found %d", name,
+                    hp->L, c->layer_types);
     int32_t window = c->sliding_window;
     if (window == 0 && !c->sliding_window_null) window = arch->sliding_window;
     if (window >= hp->context) window = 0; /* it would cover every position anyway */
@@ -142,8 +140,7 @@ static void default_rope(struct rope_config *rope, double theta, const struct ar
     rope->beta_slow = either(rope->beta_slow, 1);
 }
 
-static tempera_status check_rope(const struct rope_config *rope, int32_t rotary, const char *name,
-                                 tempera_error *err) {
+static tempera_status check_rope(const struct rope_config *rope, int32_t rotary, const char *name, tempera_error *err) {
     if (rope->scaling != ROPE_SCALING_LONGROPE) return TEMPERA_OK;
     if (rope->factors != rotary / 2)
         return fail(err, TEMPERA_FORMAT,
@@ -155,8 +152,8 @@ static tempera_status check_rope(const struct rope_config *rope, int32_t rotary,
     return TEMPERA_OK;
 }
 
-static tempera_status resolve_positions(struct hparams *hp, const struct arch *arch,
-                                        const struct model_config *c, const char *name, tempera_error *err) {
+static tempera_status resolve_positions(struct hparams *hp, const struct arch *arch, const struct model_config *c,
+                                        const char *name, tempera_error *err) {
     if (!arch->rotary) return TEMPERA_OK;
     hp->rotary_interleaved = arch->rotary_interleaved;
     hp->rope = c->rope;
@@ -183,8 +180,7 @@ static tempera_status resolve_positions(struct hparams *hp, const struct arch *a
 
 tempera_status hparams_resolve(struct hparams *hp, const struct arch *arch, const struct model_config *c,
                                const char *name, tempera_error *err) {
-    *hp =
-        (struct hparams){.family = arch->family, .norm = arch->norm, .gated = arch->gated, .logit_scale = 1};
+    *hp = (struct hparams){.family = arch->family, .norm = arch->norm, .gated = arch->gated, .logit_scale = 1};
     TRY(resolve_widths(hp, arch, c, name, err));
     TRY(resolve_activation(hp, arch, c, name, err));
     TRY(resolve_positions(hp, arch, c, name, err));
@@ -192,8 +188,7 @@ tempera_status hparams_resolve(struct hparams *hp, const struct arch *arch, cons
     resolve_attention(hp, arch, c);
     hp->norm_eps = (float)either(c->norm_eps, arch->norm_eps);
     hp->tied = switched(c->tied, arch->tied);
-    hp->parallel_residual =
-        arch->parallel_residual && (!arch->mlp_norm || switched(c->parallel_residual, true));
+    hp->parallel_residual = arch->parallel_residual && (!arch->mlp_norm || switched(c->parallel_residual, true));
     hp->embed_scale = arch->embed_scaled ? sqrtf((float)hp->D) : 1;
     if (arch->final_softcapped && !c->final_softcap_null)
         hp->logit_softcap = (float)either(c->final_softcap, arch->final_softcap);

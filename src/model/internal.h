@@ -21,14 +21,14 @@ void model_count(struct model *model);
 
 /* Buffers of the forward pass, for max_tokens tokens. */
 struct activations {
-    float *x;     /* [T, D] residual stream */
-    float *h;     /* [T, D] normed input of a block */
-    float *out;   /* [T, D] output of a block before its own norm; NULL in families without such norms */
-    float *delta; /* [T, D] that output after its norm, not yet added to x; NULL with out */
-    float *qkv;   /* [T, (H + 2 Hkv) Dh] */
-    float *heads; /* [T, H Dh] what attention gives */
-    float *up;    /* [T, F] or gated [T, 2F]; shares memory with qkv and heads, which are done with by then */
-    float *gated; /* [T, F] or, when not gated, equal to up */
+    float *x;      /* [T, D] residual stream */
+    float *h;      /* [T, D] normed input of a block */
+    float *out;    /* [T, D] output of a block before its own norm; NULL in families without such norms */
+    float *delta;  /* [T, D] that output after its norm, not yet added to x; NULL with out */
+    float *qkv;    /* [T, (H + 2 Hkv) Dh] */
+    float *heads;  /* [T, H Dh] what attention gives */
+    float *up;     /* [T, F] or gated [T, 2F]; shares memory with qkv and heads, which are done with by then */
+    float *gated;  /* [T, F] or, when not gated, equal to up */
     float *logits; /* [R, V] */
 };
 
@@ -43,7 +43,6 @@ struct network {
     struct weights weights;
     struct activations activations;
     void *weight_memory, *activation_memory; /* plan.weights and plan.activations bytes on the device */
-    size_t step_weight_bytes;
 };
 
 /* The forward pass of one step: from the view's tokens to logits, between step_begin and step_end

@@ -26,12 +26,10 @@ void model_count(struct model *m) {
     m->file_bytes = m->parameters * (int64_t)weight_type_size(m->weight_type);
     if (!m->set) return;
     m->file_bytes = 0;
-    for (size_t i = 0; i < tensor_set_count(m->set); i++)
-        m->file_bytes += (int64_t)tensor_set_at(m->set, i)->bytes;
+    for (size_t i = 0; i < tensor_set_count(m->set); i++) m->file_bytes += (int64_t)tensor_set_at(m->set, i)->bytes;
 }
 
-static tempera_status open_files(struct model *m, const char *folder, const char *config_path,
-                                 tempera_error *err) {
+static tempera_status open_files(struct model *m, const char *folder, const char *config_path, tempera_error *err) {
     TRY(config_open(&m->config, folder, err));
     TRY(generation_config_open(&m->generation, folder, err));
     TRY(arch_find(&m->arch, &m->config, config_path, err));

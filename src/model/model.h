@@ -6,14 +6,14 @@
 #include "backend/backend.h"
 #include "load/config.h"
 
-/* ---- model: files, checked
- * ------------------------------------------------------------------------------------ */
+/* ---- model: files, checked --------------------------------------------------------------------------------------- */
 
 /* The numbers of the forward pass, resolved from config.json and the family's row (arch.h). Shape letters of
  * backend.h. */
 struct hparams {
     const char *family; /* "gpt2" …, static */
-    int32_t V, D, L, H, Hkv, Dh, F, context;
+    int32_t V, D, L, H, Hkv, Dh, F;
+    int32_t context; /* max_position_embeddings, or what yarn extends it to */
     enum norm_kind norm;
     float norm_eps;
     enum activation activation;
@@ -49,8 +49,7 @@ enum weight_type model_weight_type(const struct model *model); /* type of most m
 int64_t model_parameters(const struct model *model);
 int64_t model_file_bytes(const struct model *model);
 
-/* ---- plan: every size before anything is allocated
- * ------------------------------------------------------------ */
+/* ---- plan: every size before anything is allocated --------------------------------------------------------------- */
 
 struct network_plan {
     struct backend_limits limits; /* effective */
@@ -59,15 +58,14 @@ struct network_plan {
     size_t kv;          /* pages * layers * kv_page */
     size_t activations; /* forward buffers and logits [max_logits, V] */
     size_t workspace;   /* backend's own */
+    size_t step_weights; /* of the weights, what one decode step reads: all but tables that are only looked up */
 };
 /* limits: max_tokens, max_logits, max_branches, pages and context are given, the rest is filled from the
  * model. */
-tempera_status network_plan_make(struct network_plan *plan, const struct model *model,
-                                 const struct backend *backend, enum weight_type type,
-                                 const struct backend_limits *limits, tempera_error *err);
+tempera_status network_plan_make(struct network_plan *plan, const struct model *model, const struct backend *backend,
+                                 enum weight_type type, const struct backend_limits *limits, tempera_error *err);
 
-/* ---- network: on a device
- * ------------------------------------------------------------------------------------- */
+/* ---- network: on a device ---------------------------------------------------------------------------------------- */
 
 struct network;
 
@@ -77,14 +75,11 @@ tempera_status network_create(struct network **network, const struct model *mode
                               const struct network_plan *plan, tempera_error *err);
 void network_free(struct network *network);
 
-/* One step: forward, logits, draws. results [view->B]. Allocates nothing. */
-tempera_status network_step(struct network *network, const struct batch_view *view,
-                            struct draw_result *results, tempera_error *err);
-/* The logits of row r of the last step, [V] floats. */
+/* One step: forward, logits (when R > 0), draws (when B > 0). results [view->B]. Allocates nothing. Token ids must be below
+ * V, positions below the plan's context: the caller has checked them. After a failure the next step may be tried. */
+tempera_status network_step(struct network *network, const struct batch_view *view, struct draw_result *results,
+                            tempera_error *err);
+/* The logits of row r (below R) of the last step, [V] floats. */
 tempera_status network_read_logits(struct network *network, int32_t r, float *logits, tempera_error *err);
-
-/* Bytes of weights that one decode step reads (all matrices but the embedding table when it is not the head).
- */
-size_t network_step_weight_bytes(const struct network *network);
 
 #endif

@@ -2,19 +2,6 @@
 #include "base/mem.h"
 #include "model/internal.h"
 
-/* All matrices but those that are looked up and not multiplied. */
-static size_t count_step_bytes(const struct network *n, const struct model *model) {
-    size_t bytes = 0;
-    for (size_t i = 0; i < model->list.count; i++) {
-        const struct parameter *p = &model->list.items[i];
-        bool looked_up = p->layer < 0 && (p->target == offsetof(struct weights, positions) ||
-                                          (p->target == offsetof(struct weights, embed) && !model->hp.tied));
-        if (p->matrix && !looked_up)
-            bytes += n->backend->ops->linear_bytes(n->backend, n->plan.weight_type, p->N, p->K);
-    }
-    return bytes;
-}
-
 static tempera_status allocate(struct network *n, const struct model *model, tempera_error *err) {
     struct backend *backend = n->backend;
     const struct network_plan *plan = &n->plan;
@@ -28,8 +15,8 @@ static tempera_status allocate(struct network *n, const struct model *model, tem
     if (!n->activation_memory) return fail_memory(err, plan->activations, "activations");
 
     size_t weights, activations;
-    weights_layout(&n->weights, &model->list, &model->hp, backend, plan->weight_type, context,
-                   n->weight_memory, &weights);
+    weights_layout(&n->weights, &model->list, &model->hp, backend, plan->weight_type, context, n->weight_memory,
+                   &weights);
     activations_layout(&n->activations, model, &plan->limits, n->activation_memory, &activations);
     if (weights != plan->weights || activations != plan->activations)
         return fail(err, TEMPERA_INVALID_ARGUMENT, "the memory plan was made for another model or backend");
@@ -47,7 +34,6 @@ tempera_status network_create(struct network **network, const struct model *mode
     TRY_GOTO(allocate(n, model, err));
     TRY_GOTO(weights_load(&n->weights, &model->list, &model->hp, model->set, &model->random, backend,
                           plan->limits.context, err));
-    n->step_weight_bytes = count_step_bytes(n, model);
     *network = n;
     n = NULL;
 cleanup:
@@ -68,8 +54,7 @@ tempera_status network_step(struct network *n, const struct batch_view *view, st
     struct backend *backend = n->backend;
     TRY(backend->ops->step_begin(backend, view, err));
     tempera_status status = forward(n, view, err);
-    if (status == TEMPERA_OK && view->B > 0)
-        status = backend->ops->draw(backend, n->activations.logits, n->hp.V, err);
+    if (status == TEMPERA_OK && view->B > 0) status = backend->ops->draw(backend, n->activations.logits, n->hp.V, err);
     /* A step that failed half-way is ended too, but what it says then matters less. */
     tempera_status ended = backend->ops->step_end(backend, results, status == TEMPERA_OK ? err : NULL);
     return status == TEMPERA_OK ? ended : status;
@@ -77,10 +62,6 @@ tempera_status network_step(struct network *n, const struct batch_view *view, st
 
 tempera_status network_read_logits(struct network *n, int32_t r, float *logits, tempera_error *err) {
     const size_t V = (size_t)n->hp.V;
-    return n->backend->ops->download(n->backend, logits, n->activations.logits + (size_t)r * V,
-                                     V * sizeof *logits, err);
-}
-
-size_t network_step_weight_bytes(const struct network *n) {
-    return n->step_weight_bytes;
+    return n->backend->ops->download(n->backend, logits, n->activations.logits + (size_t)r * V, V * sizeof *logits,
+                                     err);
 }

@@ -8,8 +8,7 @@ static tempera_status check_limit(int32_t value, int32_t most, const char *what,
     return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected 1 … %d, found %d", what, most, value);
 }
 
-static tempera_status check_limits(const struct backend_limits *limits, const struct hparams *hp,
-                                   tempera_error *err) {
+static tempera_status check_limits(const struct backend_limits *limits, const struct hparams *hp, tempera_error *err) {
     enum { MOST = 1 << 24 };
     TRY(check_limit(limits->max_tokens, MOST, "tokens of a step", err));
     TRY(check_limit(limits->max_logits, MOST, "rows of logits of a step", err));
@@ -54,9 +53,21 @@ bool activations_layout(struct activations *a, const struct model *model, const 
     return !region.overflow && !mlp.overflow;
 }
 
-tempera_status network_plan_make(struct network_plan *plan, const struct model *model,
-                                 const struct backend *backend, enum weight_type type,
-                                 const struct backend_limits *limits, tempera_error *err) {
+/* All matrices but those that are looked up and not multiplied. */
+static size_t count_step_bytes(const struct model *model, const struct backend *backend, enum weight_type type) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < model->list.count; i++) {
+        const struct parameter *p = &model->list.items[i];
+        bool looked_up = p->layer < 0 && (p->target == offsetof(struct weights, positions) ||
+                                          (p->target == offsetof(struct weights, embed) && !model->hp.tied));
+        if (p->matrix && !looked_up)
+            bytes += backend->ops->linear_bytes(backend, type, p->N, p->K);
+    }
+    return bytes;
+}
+
+tempera_status network_plan_make(struct network_plan *plan, const struct model *model, const struct backend *backend,
+                                 enum weight_type type, const struct backend_limits *limits, tempera_error *err) {
     struct network_plan p = {.limits = *limits, .weight_type = type};
     TRY(check_limits(limits, &model->hp, err));
     fill_limits(&p.limits, &model->hp);
@@ -64,11 +75,11 @@ tempera_status network_plan_make(struct network_plan *plan, const struct model *
     struct backend_sizes sizes;
     backend->ops->sizes(backend, &p.limits, &sizes);
     p.workspace = sizes.workspace;
+    p.step_weights = count_step_bytes(model, backend, type);
     struct activations unused;
-    bool fits =
-        weights_layout(NULL, &model->list, &model->hp, backend, type, limits->context, NULL, &p.weights) &&
-        activations_layout(&unused, model, &p.limits, NULL, &p.activations) &&
-        size_mul((size_t)limits->pages, (size_t)model->hp.L, &p.kv) && size_mul(p.kv, sizes.kv_page, &p.kv);
+    bool fits = weights_layout(NULL, &model->list, &model->hp, backend, type, limits->context, NULL, &p.weights) &&
+                activations_layout(&unused, model, &p.limits, NULL, &p.activations) &&
+                size_mul((size_t)limits->pages, (size_t)model->hp.L, &p.kv) && size_mul(p.kv, sizes.kv_page, &p.kv);
     size_t total;
     fits = fits && size_add(p.weights, p.kv, &total) && size_add(total, p.activations, &total) &&
            size_add(total, p.workspace, &total);

@@ -6,8 +6,7 @@
 #include "base/num.h"
 #include "model/internal.h"
 
-/* ---- weights
- * -------------------------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 /* The finaliser of splitmix64 (Steele et al., OOPSLA 2014): a bijection that scatters consecutive numbers. */
 static uint64_t scatter(uint64_t z) {
@@ -67,8 +66,7 @@ void random_fill(void *out, enum weight_type type, const struct source *source, 
     }
 }
 
-/* ---- shapes
- * --------------------------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------------------------------------ */
 
 struct shape {
     const char *name, *family;

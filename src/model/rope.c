@@ -48,13 +48,12 @@ static double attention_factor_of(const struct rope_config *rope) {
     if (rope->attention_factor > 0) return rope->attention_factor;
     if (!yarn) return rope->factor <= 1 ? 1 : sqrt(1 + log(rope->factor) / log(rope->original_context));
     if (rope->mscale > 0 && rope->mscale_all_dim > 0)
-        return yarn_magnitude(rope->factor, rope->mscale) /
-               yarn_magnitude(rope->factor, rope->mscale_all_dim);
+        return yarn_magnitude(rope->factor, rope->mscale) / yarn_magnitude(rope->factor, rope->mscale_all_dim);
     return yarn_magnitude(rope->factor, 1);
 }
 
-void rope_frequencies(double *inv_freq, double *attention_factor, const struct rope_config *rope,
-                      int32_t rotary, int32_t context) {
+void rope_frequencies(double *inv_freq, double *attention_factor, const struct rope_config *rope, int32_t rotary,
+                      int32_t context) {
     const double *factors = context > rope->original_context ? rope->long_factor : rope->short_factor;
     for (int32_t i = 0; i < rotary / 2; i++) {
         double f = pow(rope->theta, -2.0 * i / rotary);

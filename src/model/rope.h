@@ -12,8 +12,8 @@
  * cos and sin. `rope` has its defaults filled in (hparams_resolve). `context` matters to longrope only: a
  * network whose context goes beyond the original one uses the long factors for every position, others the
  * short ones. */
-void rope_frequencies(double *inv_freq, double *attention_factor, const struct rope_config *rope,
-                      int32_t rotary, int32_t context);
+void rope_frequencies(double *inv_freq, double *attention_factor, const struct rope_config *rope, int32_t rotary,
+                      int32_t context);
 
 /* table [count, rotary/2, 2]: cos and sin for positions first … first+count-1. */
 void rope_table(float *table, const double *inv_freq, double attention_factor, int32_t rotary, int32_t first,

@@ -8,8 +8,7 @@
 #include "model/region.h"
 #include "model/rope.h"
 
-/* ---- where everything lies
- * ------------------------------------------------------------------------------------ */
+/* ---- where everything lies --------------------------------------------------------------------------------------- */
 
 static void *target_of(const struct weights *weights, const struct parameter *p) {
     char *base = p->layer < 0 ? (char *)weights : (char *)&weights->layer[p->layer];
@@ -39,8 +38,7 @@ static bool has_local_rope(const struct hparams *hp) {
     return memchr(hp->rope_local, 1, (size_t)hp->L) != NULL;
 }
 
-static void layout_rope(struct weights *weights, const struct hparams *hp, int32_t context,
-                        struct region *region) {
+static void layout_rope(struct weights *weights, const struct hparams *hp, int32_t context, struct region *region) {
     if (hp->rotary == 0) return;
     float *global = region_floats(region, (size_t)context, (size_t)hp->rotary);
     float *local = has_local_rope(hp) ? region_floats(region, (size_t)context, (size_t)hp->rotary) : global;
@@ -50,8 +48,7 @@ static void layout_rope(struct weights *weights, const struct hparams *hp, int32
 }
 
 bool weights_layout(struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
-                    const struct backend *backend, enum weight_type type, int32_t context, char *base,
-                    size_t *bytes) {
+                    const struct backend *backend, enum weight_type type, int32_t context, char *base, size_t *bytes) {
     struct region region = {.base = base};
     for (size_t i = 0; i < list->count; i++) {
         const struct parameter *p = &list->items[i];
@@ -65,8 +62,7 @@ bool weights_layout(struct weights *weights, const struct parameter_list *list, 
     return !region.overflow;
 }
 
-/* ---- filling it
- * ----------------------------------------------------------------------------------------------- */
+/* ---- filling it -------------------------------------------------------------------------------------------------- */
 
 struct loader {
     const struct weights *weights;
@@ -110,8 +106,8 @@ static float element(const struct weight_piece *source, size_t i) {
     return source->type == WEIGHT_F16 ? f16_to_float(half) : bf16_to_float(half);
 }
 
-static tempera_status load_vector(const struct loader *l, const struct parameter *p,
-                                  const struct weight_piece *source, tempera_error *err) {
+static tempera_status load_vector(const struct loader *l, const struct parameter *p, const struct weight_piece *source,
+                                  tempera_error *err) {
     float *out = l->vector;
     for (int32_t r = 0; r < p->runs; r++) {
         const struct run *run = &p->run[r];
@@ -123,8 +119,8 @@ static tempera_status load_vector(const struct loader *l, const struct parameter
     return l->backend->ops->upload(l->backend, to, l->vector, (size_t)p->N * sizeof *to, err);
 }
 
-static tempera_status load_matrix(const struct loader *l, const struct parameter *p,
-                                  const struct weight_piece *source, tempera_error *err) {
+static tempera_status load_matrix(const struct loader *l, const struct parameter *p, const struct weight_piece *source,
+                                  tempera_error *err) {
     struct weight_piece piece[PARAMETER_PARTS];
     for (int32_t r = 0; r < p->runs; r++) {
         const struct run *run = &p->run[r];
@@ -159,8 +155,8 @@ static tempera_status load_rope_table(float *table, const struct rope_config *ro
     for (int32_t first = 0; status == TEMPERA_OK && first < context; first += BLOCK) {
         int32_t count = context - first < BLOCK ? context - first : BLOCK;
         rope_table(block, inv_freq, attention_factor, hp->rotary, first, count);
-        status = backend->ops->upload(backend, table + (size_t)first * row, block,
-                                      (size_t)count * row * sizeof *block, err);
+        status =
+            backend->ops->upload(backend, table + (size_t)first * row, block, (size_t)count * row * sizeof *block, err);
     }
     mem_free(block);
     mem_free(inv_freq);
@@ -188,10 +184,9 @@ static void loader_sizes(const struct parameter_list *list, enum weight_type ran
     }
 }
 
-tempera_status weights_load(const struct weights *weights, const struct parameter_list *list,
-                            const struct hparams *hp, const struct tensor_set *set,
-                            const struct random_weights *random, struct backend *backend, int32_t context,
-                            tempera_error *err) {
+tempera_status weights_load(const struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
+                            const struct tensor_set *set, const struct random_weights *random, struct backend *backend,
+                            int32_t context, tempera_error *err) {
     struct loader l = {.weights = weights, .set = set, .random = random, .backend = backend};
     size_t drawn, vector;
     loader_sizes(list, random->type, &drawn, &vector);
@@ -199,8 +194,7 @@ tempera_status weights_load(const struct weights *weights, const struct paramete
     l.vector = mem_alloc(vector);
     if (!set) l.drawn = mem_slab(drawn);
     if (!l.vector || (!set && !l.drawn)) status = fail_memory(err, set ? vector : drawn, "loading weights");
-    for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++)
-        status = load_parameter(&l, &list->items[i], err);
+    for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++) status = load_parameter(&l, &list->items[i], err);
     if (status == TEMPERA_OK) status = load_rope(weights, hp, context, backend, err);
     mem_slab_free(l.drawn, drawn);
     mem_free(l.vector);

@@ -8,19 +8,18 @@
 #include "load/safetensors.h"
 #include "model/arch.h"
 
-/* ---- packed, on a device
- * -------------------------------------------------------------------------------------- */
+/* ---- packed, on a device ----------------------------------------------------------------------------------------- */
 
 /* Vectors are NULL where the family has none. */
 struct layer_weights {
-    const float *attention_norm, *attention_norm_bias; /* [D] */
-    const float *mlp_norm, *mlp_norm_bias;             /* [D]; NULL: the MLP reads what attention read */
-    const float *attention_post_norm, *mlp_post_norm;  /* [D] */
+    const float *attention_norm, *attention_norm_bias;        /* [D] */
+    const float *mlp_norm, *mlp_norm_bias;                    /* [D]; NULL: the MLP reads what attention read */
+    const float *attention_post_norm, *mlp_post_norm;         /* [D] */
     const float *q_norm, *q_norm_bias, *k_norm, *k_norm_bias; /* [Dh] */
-    struct linear_weight qkv;           /* [(H + 2 Hkv) Dh, D]: q heads, k heads, v heads */
-    struct linear_weight attention_out; /* [D, H Dh] */
-    struct linear_weight up;            /* [F, D]; gated: [2F, D], gate rows then up rows */
-    struct linear_weight down;          /* [D, F] */
+    struct linear_weight qkv;                                 /* [(H + 2 Hkv) Dh, D]: q heads, k heads, v heads */
+    struct linear_weight attention_out;                       /* [D, H Dh] */
+    struct linear_weight up;                                  /* [F, D]; gated: [2F, D], gate rows then up rows */
+    struct linear_weight down;                                /* [D, F] */
 };
 
 struct weights {
@@ -28,12 +27,11 @@ struct weights {
     struct linear_weight positions;            /* [context, D], data NULL with rotary positions */
     struct linear_weight head;                 /* [V, D]; tied: data is embed's */
     const float *final_norm, *final_norm_bias; /* [D] */
-    float *rope, *rope_local;    /* [context, rotary/2, 2]; equal when all layers use one table */
-    struct layer_weights *layer; /* [L], host, owned */
+    float *rope, *rope_local;                  /* [context, rotary/2, 2]; equal when all layers use one table */
+    struct layer_weights *layer;               /* [L], host, owned */
 };
 
-/* ---- the list
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the list ---------------------------------------------------------------------------------------------------- */
 
 /* A tensor that (a part of) a parameter is taken from. */
 struct source {
@@ -51,13 +49,13 @@ struct run {
 enum { PARAMETER_PARTS = 3 };
 
 struct parameter {
-    int32_t layer;   /* -1: outside the layers */
-    size_t target;   /* offset in struct layer_weights or struct weights: of the linear_weight, or of the
+    int32_t layer;         /* -1: outside the layers */
+    size_t target;         /* offset in struct layer_weights or struct weights: of the linear_weight, or of the
                         vector's pointer */
-    bool matrix;     /* false: a vector, kept in float */
-    int32_t N, K;    /* K is 1 for vectors */
-    bool transposed; /* the tensors lie as [cols, rows] */
-    float add;       /* to every element of a vector: 1 for norms stored as w of (1 + w) */
+    bool matrix;           /* false: a vector, kept in float */
+    int32_t N, K;          /* K is 1 for vectors */
+    bool transposed;       /* the tensors lie as [cols, rows] */
+    float add;             /* to every element of a vector: 1 for norms stored as w of (1 + w) */
     float mean, deviation; /* of random weights */
     int32_t sources, runs;
     struct source source[PARAMETER_PARTS];
@@ -73,13 +71,11 @@ struct parameter_list {
 /* Lists the parameters of the model and, when `set` is given, finds and checks each of their tensors; a
  * tensor of the set that belongs to none of them and is no known buffer is refused. `set` NULL: random
  * weights. */
-tempera_status parameters_list(struct parameter_list *list, const struct arch *arch,
-                               const struct model_config *config, const struct hparams *hp,
-                               const struct tensor_set *set, tempera_error *err);
+tempera_status parameters_list(struct parameter_list *list, const struct arch *arch, const struct model_config *config,
+                               const struct hparams *hp, const struct tensor_set *set, tempera_error *err);
 void parameters_free(struct parameter_list *list);
 
-/* ---- packing
- * -------------------------------------------------------------------------------------------------- */
+/* ---- packing ----------------------------------------------------------------------------------------------------- */
 
 /* Of a tensor that parameters_list has accepted. */
 enum weight_type weight_type_of(const struct tensor_view *view);
@@ -90,21 +86,19 @@ struct random_weights {
     enum weight_type type; /* of the matrices; vectors are drawn in float */
 };
 /* Fills out [rows, cols] in the given type. */
-void random_fill(void *out, enum weight_type type, const struct source *source,
-                 const struct parameter *parameter, uint64_t seed);
+void random_fill(void *out, enum weight_type type, const struct source *source, const struct parameter *parameter,
+                 uint64_t seed);
 
 /* Where each parameter lies in one region of device memory. base NULL: only counts. The vectors' and
  * matrices' pointers in *weights (whose layer array exists) are set when base is given. False: the bytes do
  * not fit size_t. */
 bool weights_layout(struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
-                    const struct backend *backend, enum weight_type type, int32_t context, char *base,
-                    size_t *bytes);
+                    const struct backend *backend, enum weight_type type, int32_t context, char *base, size_t *bytes);
 
 /* Packs and uploads everything into the region that weights_layout has cut. Tensors leave the resident set as
  * they are done. */
-tempera_status weights_load(const struct weights *weights, const struct parameter_list *list,
-                            const struct hparams *hp, const struct tensor_set *set,
-                            const struct random_weights *random, struct backend *backend, int32_t context,
-                            tempera_error *err);
+tempera_status weights_load(const struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
+                            const struct tensor_set *set, const struct random_weights *random, struct backend *backend,
+                            int32_t context, tempera_error *err);
 
 #endif

@@ -8,7 +8,8 @@
 
 static tempera_status open_network(struct single *s, const struct model *model, enum weight_type type, int32_t context,
                                    tempera_error *err) {
-    struct backend_limits limits = {.max_tokens = context, .max_logits = context, .max_branches = 1, .context = context};
+    struct backend_limits limits = {
+        .max_tokens = context, .max_logits = context, .max_branches = 1, .context = context};
     struct backend_info info;
     s->backend->ops->info(s->backend, &info);
     s->page_tokens = info.page_tokens;
@@ -52,9 +53,16 @@ static tempera_status step(struct single *s, const int32_t *token, int32_t count
     const int32_t pages = (int32_t)ceil_div((size_t)(s->length + count), (size_t)s->page_tokens);
     const int32_t query_start[2] = {0, count}, page_start[2] = {0, pages};
     struct batch_view view = {
-        .T = count, .token = token, .position = position, .slot = slot,
-        .S = 1, .query_start = query_start, .page_start = page_start, .page = s->page,
-        .R = count, .logit_token = index,
+        .T = count,
+        .token = token,
+        .position = position,
+        .slot = slot,
+        .S = 1,
+        .query_start = query_start,
+        .page_start = page_start,
+        .page = s->page,
+        .R = count,
+        .logit_token = index,
     };
     s->length += count;
     return network_step(s->network, &view, NULL, err);

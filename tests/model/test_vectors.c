@@ -3,17 +3,14 @@
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "load/safetensors.h"
 #include "single.h"
 #include "support.h"
-
-#define FIXTURES TEMPERA_TEST_DIR "/model/fixtures"
+#include "variant.h"
 
 static const double TOLERANCE = 1e-4;
 
@@ -91,37 +88,19 @@ static void check_folder(const char *folder, const char *what, const struct vect
     cr_assert(model_open(&model, folder, &err) == TEMPERA_OK, "%s: %s", what, err.message);
     for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
         double worst = check_instructions(model, v, sets[i], what);
-        if (getenv("TEMPERA_TEST_FIGURES")) fprintf(stderr, "%-32s %-9s %.2e\n", what, sets[i], worst);
+        cr_log_info("%-36s %-9s %.1e", what, sets[i], worst); /* shown by --verbose */
         cr_expect(worst <= TOLERANCE, "%s: %s: log-probabilities differ by up to %g", what, sets[i], worst);
     }
     model_free(model);
 }
 
-/* A folder with the same weights, whose config.json is `config`. */
-static char *make_variant(const char *folder, const char *config) {
-    char *variant = test_folder_create(), *text, *from;
-    size_t length;
-    tempera_error err;
-    cr_assert(variant && (from = path_join(folder, config)));
-    cr_assert(file_read(from, 1 << 20, &text, &length, &err) == TEMPERA_OK, "%s", err.message);
-    mem_free(test_write(variant, "config.json", text, length));
-    mem_free(text);
-    mem_free(from);
-    from = path_join(folder, "model.safetensors");
-    char *to = path_join(variant, "model.safetensors");
-    cr_assert(symlink(from, to) == 0);
-    mem_free(to);
-    mem_free(from);
-    return variant;
-}
-
 static void check_fixture(const char *name) {
-    char *folder = path_join(FIXTURES, name), *old = path_join(folder, "config.v4.json");
+    char *folder = fixture_folder(name), *old = path_join(folder, "config.v4.json");
     struct vectors v;
     vectors_open(&v, folder);
     check_folder(folder, name, &v);
     if (file_exists(old)) {
-        char what[300], *variant = make_variant(folder, "config.v4.json");
+        char what[300], *variant = variant_fixture(name, &(struct variant){.config = "config.v4.json"});
         snprintf(what, sizeof what, "%s (config.v4.json)", name);
         check_folder(variant, what, &v);
         test_folder_remove(variant);
@@ -132,8 +111,8 @@ static void check_fixture(const char *name) {
 }
 
 Test(vectors, every_fixture) {
-    DIR *dir = opendir(FIXTURES);
-    cr_assert(dir, "no folder " FIXTURES);
+    DIR *dir = opendir(TEMPERA_TEST_DIR "/model/fixtures");
+    cr_assert(dir, "no fixtures");
     int count = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         if (entry->d_name[0] == '.') continue;
