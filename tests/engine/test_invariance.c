@@ -191,12 +191,42 @@ static void check_among_settings(struct scene *scene) {
     engine_close(e);
 }
 
+/* Prompts of exactly two pages that share the second page but not the first: only the whole prefix may be found again,
+ * and the last token of a prompt is computed whatever was found. */
+static void check_whole_pages(struct scene *scene) {
+    enum { PAGES = 2, MOST = 512 };
+    static int32_t ids[PAGES][MOST];
+    static struct record alone[PAGES][SAMPLES], together[PAGES][SAMPLES];
+    tempera_engine_options o = options();
+    struct engine *e = test_engine_open(&scene->m, &o);
+    int32_t page = e->plan.page_tokens;
+    cr_assert_leq(2 * page, MOST);
+    for (int p = 0; p < PAGES; p++) {
+        for (int32_t t = 0; t < 2 * page; t++) ids[p][t] = t < page ? 100 + 50 * p + t : 300 + t;
+        struct job job = {.prompt = ids[p],
+                          .prompt_count = (size_t)(2 * page),
+                          .settings = &scene->settings[1],
+                          .setting_count = 1,
+                          .record = alone[p]};
+        struct engine *fresh = test_engine_open(&scene->m, &o);
+        run_jobs(fresh, &job, 1);
+        engine_close(fresh);
+        job.record = together[p];
+        run_jobs(e, &job, 1);
+        run_jobs(e, &job, 1); /* again: now its own first page is found */
+        expect_equal(alone[p], together[p], SAMPLES, "a prompt of whole pages");
+    }
+    cr_assert_gt(e->rows.reused_tokens, 0);
+    engine_close(e);
+}
+
 static void check_all(const char *folder) {
     struct scene *scene = scene_open(folder);
     check_threads_and_chunks(scene);
     check_strangers(scene);
     check_preemption(scene);
     check_prefix(scene);
+    check_whole_pages(scene);
     check_among_settings(scene);
     scene_close(scene);
 }
