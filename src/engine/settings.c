@@ -26,7 +26,7 @@ struct field {
 };
 
 static const struct field fields[] = {
-#define SETTINGS_FIELD(kind, name, def, min, max, text)                                                      \
+#define SETTINGS_FIELD(kind, name, def, min, max, text)                                                                \
     {#name, FIELD_##kind, offsetof(tempera_sampling, name), (double)(min), (double)(max)},
     TEMPERA_SAMPLING_FIELDS(SETTINGS_FIELD)
 #undef SETTINGS_FIELD
@@ -76,8 +76,8 @@ static tempera_status refuse(const struct field *field, const char *found, tempe
         return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected a number from %g to %g, found %s", field->name,
                     field->min, field->max, found);
     case FIELD_INT:
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected an integer from %.0f to %.0f, found %s",
-                    field->name, field->min, field->max, found);
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected an integer from %.0f to %.0f, found %s", field->name,
+                    field->min, field->max, found);
     case FIELD_SEED:
         return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected an integer from 0 to %" PRIu64 ", found %s",
                     field->name, UINT64_MAX, found);
@@ -95,8 +95,7 @@ static const char *const stage_names[] = {
 };
 
 /* Rules that an order list may name beside its stages. */
-static const char rule_keep_ties[] = "keep_ties", rule_penalize_prompt[] = "penalize_prompt",
-                  no_stages[] = "none";
+static const char rule_keep_ties[] = "keep_ties", rule_penalize_prompt[] = "penalize_prompt", no_stages[] = "none";
 
 struct preset {
     const char *name;
@@ -106,27 +105,23 @@ struct preset {
 #define STAGE(name) TEMPERA_STAGE_##name
 static const struct preset presets[] = {
     {"default",
-     {{STAGE(PENALTIES), STAGE(BIAS), STAGE(TEMPERATURE), STAGE(TOP_K), STAGE(TOP_P), STAGE(MIN_P),
-       STAGE(TYPICAL_P)},
+     {{STAGE(PENALTIES), STAGE(BIAS), STAGE(TEMPERATURE), STAGE(TOP_K), STAGE(TOP_P), STAGE(MIN_P), STAGE(TYPICAL_P)},
       TEMPERA_STAGE_COUNT,
       false,
       false}},
     {"hf",
-     {{STAGE(BIAS), STAGE(PENALTIES), STAGE(TEMPERATURE), STAGE(TOP_K), STAGE(TOP_P), STAGE(MIN_P),
-       STAGE(TYPICAL_P)},
+     {{STAGE(BIAS), STAGE(PENALTIES), STAGE(TEMPERATURE), STAGE(TOP_K), STAGE(TOP_P), STAGE(MIN_P), STAGE(TYPICAL_P)},
       TEMPERA_STAGE_COUNT,
       true,
       false}},
     /* vLLM has no typical_p: it comes last, so that a setting with it is not silently ignored. */
     {"vllm",
-     {{STAGE(BIAS), STAGE(PENALTIES), STAGE(TEMPERATURE), STAGE(MIN_P), STAGE(TOP_K), STAGE(TOP_P),
-       STAGE(TYPICAL_P)},
+     {{STAGE(BIAS), STAGE(PENALTIES), STAGE(TEMPERATURE), STAGE(MIN_P), STAGE(TOP_K), STAGE(TOP_P), STAGE(TYPICAL_P)},
       TEMPERA_STAGE_COUNT,
       true,
       false}},
     {"llama.cpp",
-     {{STAGE(BIAS), STAGE(PENALTIES), STAGE(TOP_K), STAGE(TYPICAL_P), STAGE(TOP_P), STAGE(MIN_P),
-       STAGE(TEMPERATURE)},
+     {{STAGE(BIAS), STAGE(PENALTIES), STAGE(TOP_K), STAGE(TYPICAL_P), STAGE(TOP_P), STAGE(MIN_P), STAGE(TEMPERATURE)},
       TEMPERA_STAGE_COUNT,
       false,
       true}},
@@ -212,8 +207,7 @@ size_t tempera_order_format(const tempera_order *order, char *text, size_t size)
         if (order->count == 0) append(text, size, &length, no_stages);
         for (int i = 0; i < order->count && i < TEMPERA_STAGE_COUNT; i++) {
             if (i > 0) append(text, size, &length, ",");
-            append(text, size, &length,
-                   order->stage[i] < TEMPERA_STAGE_COUNT ? stage_names[order->stage[i]] : "?");
+            append(text, size, &length, order->stage[i] < TEMPERA_STAGE_COUNT ? stage_names[order->stage[i]] : "?");
         }
         if (order->keep_ties) append(text, size, &length, ",keep_ties");
         if (order->penalize_prompt) append(text, size, &length, ",penalize_prompt");
@@ -224,12 +218,12 @@ size_t tempera_order_format(const tempera_order *order, char *text, size_t size)
 
 static tempera_status check_order(const tempera_order *order, tempera_error *err) {
     if (order->count > TEMPERA_STAGE_COUNT)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "order: expected at most %d stages, found %d",
-                    TEMPERA_STAGE_COUNT, order->count);
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "order: expected at most %d stages, found %d", TEMPERA_STAGE_COUNT,
+                    order->count);
     for (int i = 0; i < order->count; i++) {
         if (order->stage[i] >= TEMPERA_STAGE_COUNT)
-            return fail(err, TEMPERA_INVALID_ARGUMENT, "order: expected stages below %d, found %d",
-                        TEMPERA_STAGE_COUNT, order->stage[i]);
+            return fail(err, TEMPERA_INVALID_ARGUMENT, "order: expected stages below %d, found %d", TEMPERA_STAGE_COUNT,
+                        order->stage[i]);
         if (memchr(order->stage, order->stage[i], (size_t)i))
             return fail(err, TEMPERA_INVALID_ARGUMENT, "order: expected each stage once, found \"%s\" twice",
                         stage_names[order->stage[i]]);
@@ -270,21 +264,17 @@ static tempera_status check_token(const char *field, size_t index, int32_t token
                                   tempera_error *err) {
     if (token >= 0 && (vocab_size <= 0 || token < vocab_size)) return TEMPERA_OK;
     if (vocab_size <= 0)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s[%zu]: expected a token id, 0 or more, found %" PRId32,
-                    field, index, token);
-    return fail(err, TEMPERA_INVALID_ARGUMENT,
-                "%s[%zu]: expected a token id from 0 to %" PRId32 ", found %" PRId32, field, index,
-                vocab_size - 1, token);
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s[%zu]: expected a token id, 0 or more, found %" PRId32, field,
+                    index, token);
+    return fail(err, TEMPERA_INVALID_ARGUMENT, "%s[%zu]: expected a token id from 0 to %" PRId32 ", found %" PRId32,
+                field, index, vocab_size - 1, token);
 }
 
-static tempera_status check_count(const char *field, size_t count, const void *list, size_t most,
-                                  tempera_error *err) {
+static tempera_status check_count(const char *field, size_t count, const void *list, size_t most, tempera_error *err) {
     if (count > most)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected at most %zu entries, found %zu", field, most,
-                    count);
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected at most %zu entries, found %zu", field, most, count);
     if (count > 0 && !list)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected a list of %zu entries, found NULL", field,
-                    count);
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected a list of %zu entries, found NULL", field, count);
     return TEMPERA_OK;
 }
 
@@ -321,8 +311,7 @@ static tempera_status check_distinct(const tempera_sampling *s, tempera_error *e
     for (size_t i = 1; i < s->logit_bias_count && status == TEMPERA_OK; i++)
         if (sorted[i].token == sorted[i - 1].token)
             status = fail(err, TEMPERA_INVALID_ARGUMENT,
-                          "logit_bias: expected each token once, found token %" PRId32 " twice",
-                          sorted[i].token);
+                          "logit_bias: expected each token once, found token %" PRId32 " twice", sorted[i].token);
     mem_free(sorted);
     return status;
 }
@@ -411,8 +400,7 @@ static bool parse_seed(const char *text, uint64_t *value) {
     if (text[0] == 0 || text[count_digits(text)] != 0) return false;
     uint64_t x = 0;
     for (; *text; text++)
-        if (__builtin_mul_overflow(x, 10u, &x) || __builtin_add_overflow(x, (unsigned)(*text - '0'), &x))
-            return false;
+        if (__builtin_mul_overflow(x, 10u, &x) || __builtin_add_overflow(x, (unsigned)(*text - '0'), &x)) return false;
     *value = x;
     return true;
 }
@@ -430,8 +418,7 @@ static bool parse_bool(const char *text, bool *value) {
     return *value || strcmp(text, "false") == 0 || strcmp(text, "0") == 0;
 }
 
-static tempera_status set_field(tempera_sampling *s, const struct field *field, const char *text,
-                                tempera_error *err) {
+static tempera_status set_field(tempera_sampling *s, const struct field *field, const char *text, tempera_error *err) {
     union {
         float f;
         int32_t i;
@@ -462,10 +449,8 @@ static tempera_status set_field(tempera_sampling *s, const struct field *field, 
     return TEMPERA_OK;
 }
 
-tempera_status tempera_sampling_set(tempera_sampling *s, const char *name, const char *value,
-                                    tempera_error *err) {
-    static const struct field independent = {"independent", FIELD_BOOL,
-                                             offsetof(tempera_sampling, independent), 0, 1};
+tempera_status tempera_sampling_set(tempera_sampling *s, const char *name, const char *value, tempera_error *err) {
+    static const struct field independent = {"independent", FIELD_BOOL, offsetof(tempera_sampling, independent), 0, 1};
     if (strcmp(name, "order") == 0) return tempera_order_parse(value, &s->order, err);
     if (strcmp(name, independent.name) == 0) return set_field(s, &independent, value, err);
     for (int i = 0; i < FIELD_COUNT; i++)
@@ -483,8 +468,8 @@ struct sponge {
 };
 
 static void sponge_flush(struct sponge *sponge) {
-    struct philox_words out = philox4x32(sponge->key0, sponge->key1, sponge->block[0], sponge->block[1],
-                                         sponge->block[2], sponge->block[3]);
+    struct philox_words out =
+        philox4x32(sponge->key0, sponge->key1, sponge->block[0], sponge->block[1], sponge->block[2], sponge->block[3]);
     sponge->key0 = out.w[0];
     sponge->key1 = out.w[1];
     memset(sponge->block, 0, sizeof sponge->block);
@@ -508,8 +493,7 @@ static uint64_t sponge_end(struct sponge *sponge) {
     return (uint64_t)sponge->key1 << 32 | sponge->key0;
 }
 
-uint64_t settings_independent_seed(const tempera_sampling *s, const tempera_logit_bias *bias,
-                                   size_t bias_count) {
+uint64_t settings_independent_seed(const tempera_sampling *s, const tempera_logit_bias *bias, size_t bias_count) {
     struct sponge sponge = {.key0 = (uint32_t)s->seed, .key1 = (uint32_t)(s->seed >> 32)};
     sponge_float(&sponge, s->temperature);
     sponge_word(&sponge, (uint32_t)s->top_k);
@@ -522,10 +506,8 @@ uint64_t settings_independent_seed(const tempera_sampling *s, const tempera_logi
     sponge_word(&sponge, (uint32_t)s->penalty_window);
     sponge_word(&sponge, (uint32_t)s->no_repeat_ngram);
     sponge_word(&sponge, (uint32_t)s->min_tokens);
-    sponge_word(&sponge, s->order.count | (uint32_t)s->order.keep_ties << 8 |
-                             (uint32_t)s->order.penalize_prompt << 9);
-    for (int i = 0; i < s->order.count && i < TEMPERA_STAGE_COUNT; i++)
-        sponge_word(&sponge, s->order.stage[i]);
+    sponge_word(&sponge, s->order.count | (uint32_t)s->order.keep_ties << 8 | (uint32_t)s->order.penalize_prompt << 9);
+    for (int i = 0; i < s->order.count && i < TEMPERA_STAGE_COUNT; i++) sponge_word(&sponge, s->order.stage[i]);
     for (size_t i = 0; i < bias_count; i++) {
         sponge_word(&sponge, (uint32_t)bias[i].token);
         sponge_float(&sponge, bias[i].bias);
@@ -534,10 +516,9 @@ uint64_t settings_independent_seed(const tempera_sampling *s, const tempera_logi
 }
 
 tempera_status branch_params_build(struct branch_params *out, const tempera_sampling *s, int32_t sample,
-                                   const tempera_logit_bias *bias, const int32_t *suppress,
-                                   int32_t suppress_count, tempera_error *err) {
-    if (sample < 0)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "sample: expected 0 or more, found %" PRId32, sample);
+                                   const tempera_logit_bias *bias, const int32_t *suppress, int32_t suppress_count,
+                                   tempera_error *err) {
+    if (sample < 0) return fail(err, TEMPERA_INVALID_ARGUMENT, "sample: expected 0 or more, found %" PRId32, sample);
     TRY(check_order(&s->order, err));
     *out = (struct branch_params){
         .temperature = s->temperature,

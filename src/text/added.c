@@ -120,14 +120,17 @@ void added_next(struct added_walk *walk, int32_t *id, size_t *before, size_t *be
         at = end - 1;
         if (!counts(walk, token, start, end)) continue;
         walk->search = end;
-        if (token->lstrip && start > walk->done)
-            start = walk->done + text_spaces_at_end(text + walk->done, start - walk->done);
+        if (token->lstrip) {
+            size_t text_end = start > walk->done ? text_spaces_at_end(text + walk->done, start - walk->done) : 0;
+            start = walk->done + text_end;
+        }
         if (token->rstrip) { /* what the token before it stripped is white space to its end */
             if (end < walk->done) end = walk->done;
             end += text_spaces_at_start(text + end, walk->length - end);
         }
+        if (start >= end) continue; /* white space that the token before it stripped */
         *id = token->id;
-        *before_end = start > walk->done ? start : walk->done; /* an rstrip before may have taken this already */
+        *before_end = start > walk->done ? start : walk->done;
         walk->done = end;
         return;
     }

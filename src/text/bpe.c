@@ -14,7 +14,7 @@
 #include "text/unicode.h"
 
 enum { SHORT_PIECE = 40 }; /* symbols */
-#define NO_RANK UINT32_MAX
+#define NO_RANK   UINT32_MAX
 #define NO_SYMBOL UINT32_MAX
 
 /* Symbols of a long piece as a linked list, and the merges that may be due. */
@@ -50,14 +50,13 @@ static tempera_status raw_symbols(const struct bpe *bpe, struct ids *symbols, co
 }
 
 /* One "<0x0A>" per byte, when there is one for each. */
-static tempera_status fall_back(const struct bpe *bpe, struct ids *symbols, const char *bytes, size_t length, bool *done,
-                                tempera_error *err) {
+static tempera_status fall_back(const struct bpe *bpe, struct ids *symbols, const char *bytes, size_t length,
+                                bool *done, tempera_error *err) {
     *done = false;
     if (!bpe->byte_fallback) return TEMPERA_OK;
     for (size_t i = 0; i < length; i++)
         if (bpe->fallback_ids[(unsigned char)bytes[i]] < 0) return TEMPERA_OK;
-    for (size_t i = 0; i < length; i++)
-        TRY(ids_append(symbols, bpe->fallback_ids[(unsigned char)bytes[i]], err));
+    for (size_t i = 0; i < length; i++) TRY(ids_append(symbols, bpe->fallback_ids[(unsigned char)bytes[i]], err));
     *done = true;
     return TEMPERA_OK;
 }
@@ -254,8 +253,8 @@ static tempera_status find_whole(const struct bpe *bpe, struct bpe_run *run, con
     return TEMPERA_OK;
 }
 
-tempera_status bpe_encode(const struct bpe *bpe, struct bpe_run *run, const char *piece, size_t length,
-                          struct ids *ids, tempera_error *err) {
+tempera_status bpe_encode(const struct bpe *bpe, struct bpe_run *run, const char *piece, size_t length, struct ids *ids,
+                          tempera_error *err) {
     int32_t whole = -1;
     if (bpe->ignore_merges) TRY(find_whole(bpe, run, piece, length, &whole, err));
     if (whole >= 0) return ids_append(ids, whole, err);
@@ -265,8 +264,7 @@ tempera_status bpe_encode(const struct bpe *bpe, struct bpe_run *run, const char
         TRY(text_symbols(bpe, run, piece, length, err));
     TRY(merge(bpe, run, err));
     TRY(ids_reserve(ids, run->symbols.count, err));
-    if (run->symbols.count)
-        memcpy(ids->data + ids->count, run->symbols.data, run->symbols.count * sizeof *ids->data);
+    if (run->symbols.count) memcpy(ids->data + ids->count, run->symbols.data, run->symbols.count * sizeof *ids->data);
     ids->count += run->symbols.count;
     return TEMPERA_OK;
 }

@@ -44,8 +44,7 @@ tempera_status bpe_start(struct bpe *bpe, const struct vocab *vocab, const char 
 tempera_status bpe_add_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right,
                              size_t right_length, const char *name, tempera_error *err);
 /* Whether bpe_add_merge would accept the two. */
-bool bpe_can_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right,
-                   size_t right_length);
+bool bpe_can_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length);
 void bpe_finish(struct bpe *bpe);
 void bpe_free(struct bpe *bpe);
 
@@ -61,7 +60,7 @@ struct bpe_run {
 void bpe_run_free(struct bpe_run *run);
 
 /* Appends the ids of one piece: bytes when bpe->raw, else working text. */
-tempera_status bpe_encode(const struct bpe *bpe, struct bpe_run *run, const char *piece, size_t length,
-                          struct ids *ids, tempera_error *err);
+tempera_status bpe_encode(const struct bpe *bpe, struct bpe_run *run, const char *piece, size_t length, struct ids *ids,
+                          tempera_error *err);
 
 #endif

@@ -96,7 +96,9 @@ tempera_status bpe_add_merge(struct bpe *bpe, const char *left, size_t left_leng
         return fail(err, TEMPERA_FORMAT, "%s: merge %u: \"%.*s\" and \"%.*s\": %s not in the vocabulary", name,
                     bpe->merge_count, (int)(left_length < 60 ? left_length : 60), left,
                     (int)(right_length < 60 ? right_length : 60), right,
-                    a < 0 ? "the first is" : b < 0 ? "the second is" : "the two joined are");
+                    a < 0   ? "the first is"
+                    : b < 0 ? "the second is"
+                            : "the two joined are");
     if (has_mark_inside(bpe->joined.data, bpe->joined.length)) bpe->mark_inside = true;
     if (bpe->merge_count == UINT32_MAX / 4) return fail(err, TEMPERA_TOO_LONG, "%s: too many merges", name);
     if (((size_t)bpe->merge_count + 1) * 2 > bpe->merge_slots) TRY(grow(bpe, err));

@@ -21,12 +21,12 @@ enum step_kind { STEP_BYTE_LEVEL, STEP_BYTE_FALLBACK, STEP_METASPACE, STEP_REPLA
 
 struct decoder_step {
     enum step_kind kind;
-    struct pattern pattern;               /* STEP_REPLACE */
-    char *content;                        /* STEP_REPLACE: [content_length], owned */
-    size_t content_length;                /* STEP_REPLACE */
-    char character[CHAR_MAX_BYTES + 1];   /* STEP_METASPACE, STEP_STRIP, terminated */
-    int64_t start, stop;                  /* STEP_STRIP */
-    bool drop_at_start;                   /* STEP_METASPACE: the first id loses the character instead */
+    struct pattern pattern;             /* STEP_REPLACE */
+    char *content;                      /* STEP_REPLACE: [content_length], owned */
+    size_t content_length;              /* STEP_REPLACE */
+    char character[CHAR_MAX_BYTES + 1]; /* STEP_METASPACE, STEP_STRIP, terminated */
+    int64_t start, stop;                /* STEP_STRIP */
+    bool drop_at_start;                 /* STEP_METASPACE: the first id loses the character instead */
 };
 
 /* --- reading --- */
@@ -41,8 +41,7 @@ static tempera_status read_replace(struct decoder_step *step, const cJSON *item,
     return pattern_read(&step->pattern, item, at, err);
 }
 
-static tempera_status read_metaspace(struct decoder_step *step, const cJSON *item, const char *at,
-                                     tempera_error *err) {
+static tempera_status read_metaspace(struct decoder_step *step, const cJSON *item, const char *at, tempera_error *err) {
     struct metaspace m;
     TRY(metaspace_read(&m, item, at, err));
     memcpy(step->character, m.replacement, sizeof step->character);
@@ -258,8 +257,8 @@ static tempera_status decode_piece(const struct decoder *decoder, struct decodin
 /* --- over the vocabulary --- */
 
 /* Result of decode_piece, in the arena unless it is the piece itself. */
-static tempera_status keep(struct decoding *d, struct vocab *vocab, const struct vocab_entry *entry,
-                           const char **bytes, uint32_t *length, tempera_error *err) {
+static tempera_status keep(struct decoding *d, struct vocab *vocab, const struct vocab_entry *entry, const char **bytes,
+                           uint32_t *length, tempera_error *err) {
     const struct buf *text = &d->text[d->current];
     *bytes = entry->piece;
     *length = (uint32_t)text->length;
@@ -297,8 +296,8 @@ tempera_status decoder_compile(struct decoder *decoder, struct vocab *vocab, con
     for (size_t i = 0; i < vocab->added_count; i++) { /* what normalisation put around them comes back too */
         const struct added_token *token = &vocab->added[i];
         if (token->pattern == token->content) continue;
-        TRY_GOTO(compile_entry(decoder, &d, vocab, &vocab->entries[token->id], token->pattern, token->pattern_length,
-                               err));
+        TRY_GOTO(
+            compile_entry(decoder, &d, vocab, &vocab->entries[token->id], token->pattern, token->pattern_length, err));
     }
 cleanup:
     buf_free(&d.text[0]);

@@ -49,8 +49,8 @@ size_t detok_flush(struct detok *detok, char *out) {
     return length;
 }
 
-tempera_status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count,
-                                bool keep_special, struct buf *out, tempera_error *err) {
+tempera_status tokenizer_decode(const struct tokenizer *tokenizer, const int32_t *ids, size_t count, bool keep_special,
+                                struct buf *out, tempera_error *err) {
     struct detok detok;
     detok_init(&detok, tokenizer, keep_special);
     for (size_t i = 0; i < count; i++) {

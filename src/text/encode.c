@@ -30,8 +30,7 @@ static tempera_status encode_word(struct encoder *e, const char *word, size_t le
     const struct word_slot *known = word_cache_find(&e->cache, hash, word, length);
     if (known) {
         TRY(ids_reserve(e->ids, known->count, err));
-        for (size_t i = 0; i < known->count; i++)
-            e->ids->data[e->ids->count + i] = e->ids->data[known->first + i];
+        for (size_t i = 0; i < known->count; i++) e->ids->data[e->ids->count + i] = e->ids->data[known->first + i];
         e->ids->count += known->count;
         return TEMPERA_OK;
     }
@@ -61,11 +60,10 @@ static tempera_status encode_piece(void *arg, struct text_piece piece, tempera_e
 }
 
 /* Splits at the tokens of one trie and hands the text between them to `next`. */
-typedef tempera_status text_handler(struct encoder *e, const char *text, size_t length, bool first,
-                                    tempera_error *err);
+typedef tempera_status text_handler(struct encoder *e, const char *text, size_t length, bool first, tempera_error *err);
 
-static tempera_status split_at_tokens(struct encoder *e, const struct added_trie *trie, const char *text,
-                                      size_t length, bool first, text_handler *next, tempera_error *err) {
+static tempera_status split_at_tokens(struct encoder *e, const struct added_trie *trie, const char *text, size_t length,
+                                      bool first, text_handler *next, tempera_error *err) {
     struct added_walk walk = {.trie = trie,
                               .vocab = &e->tokenizer->vocab,
                               .text = text,
@@ -83,12 +81,11 @@ static tempera_status split_at_tokens(struct encoder *e, const struct added_trie
 
 static tempera_status encode_normal(struct encoder *e, const char *text, size_t length, bool first,
                                     tempera_error *err) {
-    return pretokenizer_apply(&e->tokenizer->pretokenizer, &e->pretokenizer,
-                              (struct text_piece){text, length, first}, err);
+    return pretokenizer_apply(&e->tokenizer->pretokenizer, &e->pretokenizer, (struct text_piece){text, length, first},
+                              err);
 }
 
-static tempera_status encode_plain(struct encoder *e, const char *text, size_t length, bool first,
-                                   tempera_error *err) {
+static tempera_status encode_plain(struct encoder *e, const char *text, size_t length, bool first, tempera_error *err) {
     bool moved;
     TRY(normalizer_apply(&e->tokenizer->normalizer, &e->normalizer, text, length, &text, &length, &moved, err));
     return split_at_tokens(e, &e->tokenizer->normalized_tokens, text, length, first && !moved, encode_normal, err);
@@ -127,8 +124,7 @@ tempera_status tokenizer_encode(const struct tokenizer *tokenizer, const char *t
         return fail(err, TEMPERA_TOO_LONG, "a text of %zu bytes, at most %d are encoded", length, TEXT_MAX);
     tempera_status status = TEMPERA_OK;
     size_t before = ids->count;
-    struct encoder e = {
-        .tokenizer = tokenizer, .ids = ids, .ignore_special = (flags & ENCODE_PLAIN_TEXT) != 0};
+    struct encoder e = {.tokenizer = tokenizer, .ids = ids, .ignore_special = (flags & ENCODE_PLAIN_TEXT) != 0};
     struct buf escaped = {.max = SIZE_MAX};
     if (flags & ENCODE_SPECIAL) TRY_GOTO(append_all(ids, &tokenizer->post.before, err));
     if (text_valid_prefix(text, length) < length) {

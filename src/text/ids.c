@@ -1,7 +1,7 @@
 /* ids.c: the growable list of ids. */
+#include "text/ids.h"
 #include "base/mem.h"
 #include "base/num.h"
-#include "text/ids.h"
 
 void ids_free(struct ids *ids) {
     mem_free(ids->data);

@@ -9,9 +9,15 @@ enum key { TYPE, VOCAB, MERGES, DROPOUT, UNKNOWN, PREFIX, SUFFIX, FUSE, FALLBACK
 
 enum { SPACED_MERGE_MAX = 256 }; /* bytes of a merge with several spaces: each is tried */
 
-static const char *const key_names[KEYS] = {"type",          "vocab",     "merges",
-                                            "dropout",       "unk_token", "continuing_subword_prefix",
-                                            "end_of_word_suffix", "fuse_unk", "byte_fallback",
+static const char *const key_names[KEYS] = {"type",
+                                            "vocab",
+                                            "merges",
+                                            "dropout",
+                                            "unk_token",
+                                            "continuing_subword_prefix",
+                                            "end_of_word_suffix",
+                                            "fuse_unk",
+                                            "byte_fallback",
                                             "ignore_merges"};
 
 /* A string token's text: the slice itself, or unescaped in the arena. NULL when out of memory. */
@@ -135,8 +141,7 @@ static tempera_status read_settings(struct tokenizer *t, const cJSON *const *ite
                                     tempera_error *err) {
     struct bpe *bpe = &t->bpe;
     const char *text[KEYS] = {0};
-    bool *flags[KEYS] = {
-        [FUSE] = &bpe->fuse_unknown, [FALLBACK] = &bpe->byte_fallback, [IGNORE] = &bpe->ignore_merges};
+    bool *flags[KEYS] = {[FUSE] = &bpe->fuse_unknown, [FALLBACK] = &bpe->byte_fallback, [IGNORE] = &bpe->ignore_merges};
     for (enum key k = 0; k < KEYS; k++)
         if (cJSON_IsString(items[k])) text[k] = items[k]->valuestring;
     const cJSON *dropout = items[DROPOUT];

@@ -94,8 +94,8 @@ static tempera_status convert(struct stretch *s, struct buf *out, const char *te
     TRY(decompose(s, text, length, form == NORMAL_NFKC || form == NORMAL_NFKD, err));
     order_all_marks(s);
     if (form == NORMAL_NFC || form == NORMAL_NFKC) {
-        utf8proc_ssize_t n = utf8proc_normalize_utf32(s->points, (utf8proc_ssize_t)s->count,
-                                                      UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_ssize_t n =
+            utf8proc_normalize_utf32(s->points, (utf8proc_ssize_t)s->count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         if (n >= 0) s->count = (size_t)n;
     }
     TRY(buf_reserve(out, s->count * CHAR_MAX_BYTES, err));

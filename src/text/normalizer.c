@@ -53,11 +53,16 @@ static tempera_status read_step(void *arg, const cJSON *item, const char *type, 
         enum step_kind kind;
         enum normal_form form;
     } kinds[] = {
-        {"NFC", STEP_NORMAL_FORM, NORMAL_NFC},   {"NFD", STEP_NORMAL_FORM, NORMAL_NFD},
-        {"NFKC", STEP_NORMAL_FORM, NORMAL_NFKC}, {"NFKD", STEP_NORMAL_FORM, NORMAL_NFKD},
-        {"Replace", STEP_REPLACE, 0},            {"Prepend", STEP_PREPEND, 0},
-        {"Strip", STEP_STRIP, 0},                {"StripAccents", STEP_STRIP_ACCENTS, 0},
-        {"Lowercase", STEP_LOWERCASE, 0},        {"ByteLevel", STEP_BYTE_LEVEL, 0},
+        {"NFC", STEP_NORMAL_FORM, NORMAL_NFC},
+        {"NFD", STEP_NORMAL_FORM, NORMAL_NFD},
+        {"NFKC", STEP_NORMAL_FORM, NORMAL_NFKC},
+        {"NFKD", STEP_NORMAL_FORM, NORMAL_NFKD},
+        {"Replace", STEP_REPLACE, 0},
+        {"Prepend", STEP_PREPEND, 0},
+        {"Strip", STEP_STRIP, 0},
+        {"StripAccents", STEP_STRIP_ACCENTS, 0},
+        {"Lowercase", STEP_LOWERCASE, 0},
+        {"ByteLevel", STEP_BYTE_LEVEL, 0},
     };
     size_t k = 0;
     while (k < sizeof kinds / sizeof *kinds && strcmp(type, kinds[k].type) != 0) k++;
@@ -74,8 +79,7 @@ static tempera_status read_step(void *arg, const cJSON *item, const char *type, 
     return TEMPERA_OK;
 }
 
-tempera_status normalizer_read(struct normalizer *normalizer, const cJSON *item, const char *name,
-                               tempera_error *err) {
+tempera_status normalizer_read(struct normalizer *normalizer, const cJSON *item, const char *name, tempera_error *err) {
     normalizer->steps = mem_array(PIPELINE_STEPS_MAX, sizeof *normalizer->steps);
     if (!normalizer->steps) return fail_memory(err, PIPELINE_STEPS_MAX * sizeof *normalizer->steps, "a normalizer");
     return pipeline_read(item, name, "normalizer", "normalizers", read_step, normalizer, err);
@@ -165,8 +169,7 @@ static tempera_status apply_step(const struct normalizer_step *step, struct rege
 }
 
 tempera_status normalizer_apply(const struct normalizer *normalizer, struct normalizer_run *run, const char *text,
-                                size_t length, const char **out, size_t *out_length, bool *moved,
-                                tempera_error *err) {
+                                size_t length, const char **out, size_t *out_length, bool *moved, tempera_error *err) {
     *moved = false;
     size_t max = pipeline_growth_max(length);
     for (size_t i = 0; i < normalizer->count && length > 0; i++) {

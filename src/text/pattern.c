@@ -17,7 +17,7 @@ tempera_status pattern_read(struct pattern *pattern, const cJSON *object, const 
     }
     if (!regex == !literal)
         return fail(err, TEMPERA_FORMAT, "%s: pattern: expected {\"String\": …} or {\"Regex\": …}", at);
-    if (regex || *literal == 0) return regex_compile(&pattern->regex, regex ? regex : literal, at, err);
+    if (regex || *literal == 0) return regex_compile(&pattern->regex, regex ? regex : literal, false, at, err);
     pattern->literal_length = strlen(literal);
     if (pattern->literal_length > LITERAL_MAX)
         return fail(err, TEMPERA_UNSUPPORTED, "%s: pattern: a string of %zu bytes, at most %d are read", at,

@@ -28,8 +28,7 @@ static tempera_status read_item(struct walk *walk, const cJSON *item, tempera_er
         return walk->read_step(walk->arg, item, type, walk->at, err);
     }
     const cJSON *members = json_get(item, walk->list);
-    if (!cJSON_IsArray(members))
-        return fail(err, TEMPERA_FORMAT, "%s: expected a list under %s", walk->at, walk->list);
+    if (!cJSON_IsArray(members)) return fail(err, TEMPERA_FORMAT, "%s: expected a list under %s", walk->at, walk->list);
     const cJSON *member;
     cJSON_ArrayForEach(member, members) TRY(read_item(walk, member, err));
     return TEMPERA_OK;

@@ -52,7 +52,7 @@ static tempera_status read_byte_level(struct pretokenizer_step *step, const cJSO
     step->behavior = SPLIT_ISOLATED;
     TRY(json_bool(item, "add_prefix_space", &step->prefix_space, at, err));
     TRY(json_bool(item, "use_regex", &use_regex, at, err));
-    return use_regex ? regex_compile(&step->pattern.regex, gpt2_expression, at, err) : TEMPERA_OK;
+    return use_regex ? regex_compile(&step->pattern.regex, gpt2_expression, true, at, err) : TEMPERA_OK;
 }
 
 static tempera_status read_split(struct pretokenizer_step *step, const cJSON *item, const char *at,
@@ -150,7 +150,7 @@ tempera_status pretokenizer_gpt2(struct pretokenizer *pretokenizer, bool add_pre
     struct pretokenizer_step *step = &pretokenizer->steps[0];
     *step = (struct pretokenizer_step){
         .kind = STEP_BYTE_LEVEL, .behavior = SPLIT_ISOLATED, .prefix_space = add_prefix_space};
-    return regex_compile(&step->pattern.regex, gpt2_expression, "pre_tokenizer", err);
+    return regex_compile(&step->pattern.regex, gpt2_expression, true, "pre_tokenizer", err);
 }
 
 void pretokenizer_free(struct pretokenizer *pretokenizer) {
@@ -304,8 +304,8 @@ static tempera_status cut_metaspace(const struct stage *stage, tempera_error *er
     size_t bytes = strlen(step->replacement);
     struct buf *text;
     TRY(step_text(stage, 0, &text, err));
-    bool marked = piece->text[0] == ' ' ||
-                  (piece->length >= bytes && memcmp(piece->text, step->replacement, bytes) == 0);
+    bool marked =
+        piece->text[0] == ' ' || (piece->length >= bytes && memcmp(piece->text, step->replacement, bytes) == 0);
     if (!marked && (step->prepend == PREPEND_ALWAYS || (step->prepend == PREPEND_FIRST && piece->first)))
         TRY(buf_append(text, step->replacement, bytes, err));
     TRY(replace_spaces(text, piece->text, piece->length, step->replacement, err));

@@ -36,7 +36,7 @@ struct pretokenizer_run {
     pretokenizer_sink *sink;
     void *arg;
     struct regex_run *regex;
-    bool raw; /* a ByteLevel step at the end only cuts: the sink takes bytes, not their spelling */
+    bool raw;          /* a ByteLevel step at the end only cuts: the sink takes bytes, not their spelling */
     struct buf *texts; /* [steps]: what a step wrote, while the following steps read it */
 };
 void pretokenizer_run_free(const struct pretokenizer *pretokenizer, struct pretokenizer_run *run);

@@ -11,10 +11,8 @@
 
 enum {
     PATTERN_MAX = 1 << 16,      /* bytes of translated expression */
-    USUAL_LIMIT = 2000,         /* steps that any search may take from one start position */
-    LIMIT_FACTOR = 32,          /* a search that fails for its limit is repeated with this times more */
-    BUDGET_BASE = 1 << 24,      /* steps for such searches, whatever the text */
-    BUDGET_PER_BYTE = 64,       /* and per byte: long runs cost the good expressions a few steps per byte */
+    BUDGET_BASE = 1 << 20,      /* steps, counted in bytes moved, that the searches of one call share … */
+    BUDGET_PER_BYTE = 64,       /* … and for each byte of its text, on which good expressions spend about 5 */
     HEAP_LIMIT_KIB = 128 * 1024 /* for the interpreter, where there is no JIT */
 };
 
@@ -50,12 +48,13 @@ static pcre2_compile_context *compile_context(void) {
 }
 
 /* Ruby's ^ and $ always match at line ends; \C would cut characters in two. */
-static pcre2_code *compile(const char *pattern, int *code, size_t *at) {
+static pcre2_code *compile(const char *pattern, bool trusted, int *code, size_t *at) {
     *code = PCRE2_ERROR_NOMEMORY;
     *at = 0;
     pcre2_compile_context *context = compile_context();
     if (!context) return NULL;
     uint32_t options = PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C;
+    if (!trusted) options |= PCRE2_AUTO_CALLOUT;
     pcre2_code *out = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, options, code, at, context);
     pcre2_compile_context_free(context);
     return out;
@@ -64,7 +63,7 @@ static pcre2_code *compile(const char *pattern, int *code, size_t *at) {
 bool regex_is_valid(const char *pattern) {
     int code;
     size_t at;
-    pcre2_code *out = compile(pattern, &code, &at);
+    pcre2_code *out = compile(pattern, true, &code, &at);
     pcre2_code_free(out);
     return out != NULL;
 }
@@ -78,7 +77,8 @@ static tempera_status fail_compile(int code, size_t at, const char *pattern, con
                 text, at);
 }
 
-tempera_status regex_compile(struct regex **regex, const char *pattern, const char *name, tempera_error *err) {
+tempera_status regex_compile(struct regex **regex, const char *pattern, bool trusted, const char *name,
+                             tempera_error *err) {
     *regex = NULL;
     tempera_status status = TEMPERA_OK;
     struct buf translated = {.max = PATTERN_MAX};
@@ -88,7 +88,7 @@ tempera_status regex_compile(struct regex **regex, const char *pattern, const ch
     TRY_GOTO(regex_translate(&translated, pattern, name, err));
     int code;
     size_t at;
-    r->code = compile(translated.data, &code, &at);
+    r->code = compile(translated.data, trusted, &code, &at);
     if (!r->code) {
         status = fail_compile(code, at, pattern, name, err);
         goto cleanup;
@@ -125,6 +125,7 @@ static struct regex_memory *create_memory(void) {
     }
     if (memory->data && memory->context) {
         pcre2_set_heap_limit(memory->context, HEAP_LIMIT_KIB);
+        pcre2_set_match_limit(memory->context, UINT32_MAX); /* it does not count what backtracking costs */
         return memory;
     }
     pcre2_match_data_free(memory->data);
@@ -147,29 +148,32 @@ void regex_run_free(struct regex_run *run) {
     run->memory = NULL;
 }
 
-/* One search; repeated with a larger limit, against the budget, as long as the limit is what ends it. */
+/* Called before every item of a watched expression. Ends the search when the budget is spent. */
+static int pay(pcre2_callout_block *block, void *data) {
+    struct regex_run *run = data;
+    size_t to = block->current_position, from = run->position;
+    size_t cost = 1 + (to > from ? to - from : from - to);
+    run->position = to;
+    if (cost > run->budget) return PCRE2_ERROR_CALLOUT;
+    run->budget -= cost;
+    return 0;
+}
+
 static int search(const struct regex *regex, struct regex_run *run, const struct regex_walk *walk) {
     struct regex_memory *memory = run->memory;
-    uint32_t options = PCRE2_NO_UTF_CHECK;
-    for (size_t limit = USUAL_LIMIT;; limit *= LIMIT_FACTOR) {
-        pcre2_set_match_limit(memory->context, (uint32_t)limit);
-        int rc = pcre2_match(regex->code, (PCRE2_SPTR)walk->text, walk->length, walk->next, options, memory->data,
-                             memory->context);
-        if (rc == PCRE2_ERROR_JIT_STACKLIMIT) { /* the interpreter uses the heap instead */
-            options |= PCRE2_NO_JIT;
-            limit /= LIMIT_FACTOR;
-            continue;
-        }
-        if (rc != PCRE2_ERROR_MATCHLIMIT) return rc;
-        if (limit * LIMIT_FACTOR > run->budget || limit * LIMIT_FACTOR > UINT32_MAX) return rc;
-        run->budget -= limit * LIMIT_FACTOR;
-    }
+    pcre2_set_callout(memory->context, pay, run);
+    run->position = walk->next;
+    int rc = pcre2_match(regex->code, (PCRE2_SPTR)walk->text, walk->length, walk->next, PCRE2_NO_UTF_CHECK,
+                         memory->data, memory->context);
+    if (rc != PCRE2_ERROR_JIT_STACKLIMIT) return rc;
+    return pcre2_match(regex->code, (PCRE2_SPTR)walk->text, walk->length, walk->next, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
+                       memory->data, memory->context); /* on the heap */
 }
 
 static tempera_status fail_search(const struct regex *regex, int rc, tempera_error *err) {
     if (rc == PCRE2_ERROR_NOMEMORY) return fail_memory(err, 0, "a search");
-    char text[128] = "";
-    pcre2_get_error_message(rc, (PCRE2_UCHAR *)text, sizeof text);
+    char text[128] = "its budget is spent";
+    if (rc != PCRE2_ERROR_CALLOUT) pcre2_get_error_message(rc, (PCRE2_UCHAR *)text, sizeof text);
     return fail(err, TEMPERA_TOO_LONG, "%s: the expression needs too many steps on this text (%s)", regex->name, text);
 }
 

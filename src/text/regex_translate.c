@@ -93,7 +93,7 @@ static tempera_status escape_in_set(struct translation *t) {
     case 'p':
     case 'P': return property(t);
     }
-    if (strchr("dDnrtfaexb", t->at[1]) || is_digit(t->at[1])) return copy(t, 2);
+    if (strchr("dDnrtfaexb", t->at[1])) return copy(t, 2);
     if ((t->at[1] | 0x20) >= 'a' && (t->at[1] | 0x20) <= 'z') return refuse(t, "an escape in a set");
     return copy(t, 2);
 }
@@ -101,8 +101,8 @@ static tempera_status escape_in_set(struct translation *t) {
 /* [:name:] inside a set, by properties. */
 static tempera_status posix_class(struct translation *t) {
     static const char *const names[][2] = {
-        {"[:alpha:]", "\\p{Alphabetic}"}, {"[:digit:]", "\\p{Nd}"},          {"[:space:]", "\\p{White_Space}"},
-        {"[:upper:]", "\\p{Uppercase}"},  {"[:lower:]", "\\p{Lowercase}"},   {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"},
+        {"[:alpha:]", "\\p{Alphabetic}"}, {"[:digit:]", "\\p{Nd}"},        {"[:space:]", "\\p{White_Space}"},
+        {"[:upper:]", "\\p{Uppercase}"},  {"[:lower:]", "\\p{Lowercase}"}, {"[:alnum:]", "\\p{Alphabetic}\\p{Nd}"},
         {"[:word:]", WORD_SET},           {"[:xdigit:]", "0-9A-Fa-f"},
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -148,7 +148,8 @@ static tempera_status escape(struct translation *t) {
     case 'p':
     case 'P': return property(t);
     }
-    if (strchr("dDnrtfaexRXAZzGK", t->at[1]) || is_digit(t->at[1])) return copy(t, 2);
+    if (is_digit(t->at[1])) return refuse(t, "a back reference"); /* and their cost escapes the match limit */
+    if (strchr("dDnrtfaexRXAZzGK", t->at[1])) return copy(t, 2);
     if ((t->at[1] | 0x20) >= 'a' && (t->at[1] | 0x20) <= 'z') return refuse(t, "an escape");
     return copy(t, 2);
 }

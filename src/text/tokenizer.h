@@ -35,8 +35,8 @@ struct ids {
 void ids_free(struct ids *ids);
 
 enum {
-    ENCODE_SPECIAL = 1,      /* add what the post-processor adds (BOS …) */
-    ENCODE_PLAIN_TEXT = 2,   /* do not recognise special added tokens in the text (untrusted text) */
+    ENCODE_SPECIAL = 1,    /* add what the post-processor adds (BOS …) */
+    ENCODE_PLAIN_TEXT = 2, /* do not recognise special added tokens in the text (untrusted text) */
 };
 /* Appends the ids of text[0, length). Bytes that are not UTF-8 are kept where the model has byte tokens (byte-level BPE,
  * byte fallback), else they become the unknown token. Fails only when out of memory or on a text over 1 GiB. */
@@ -65,8 +65,8 @@ struct detok {
     uint8_t pending[4];                /* an unfinished UTF-8 character */
     uint8_t pending_count;
     bool keep_special;
-    bool started;                      /* an id was decoded: some decoders treat the first differently */
-    uint8_t stripped;                  /* leading spaces taken off so far */
+    bool started;     /* an id was decoded: some decoders treat the first differently */
+    uint8_t stripped; /* leading spaces taken off so far */
 };
 void detok_init(struct detok *detok, const struct tokenizer *tokenizer, bool keep_special);
 /* Writes at most tokenizer_detok_bound() bytes to out and returns how many. */

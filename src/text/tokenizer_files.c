@@ -161,8 +161,7 @@ static tempera_status check_class(const cJSON *config, const char *folder, tempe
     static const char *const classes[] = {"GPT2", "GPTNeo", "CodeGen", "PreTrainedTokenizerFast"};
     const cJSON *item = json_get(config, "tokenizer_class");
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (!cJSON_IsString(item) || strncmp(item->valuestring, classes[i], strlen(classes[i])) == 0)
-            return TEMPERA_OK;
+        if (!cJSON_IsString(item) || strncmp(item->valuestring, classes[i], strlen(classes[i])) == 0) return TEMPERA_OK;
     return fail(err, TEMPERA_UNSUPPORTED, "%s: tokenizer_class \"%.60s\" without a tokenizer.json is not supported",
                 folder, item->valuestring);
 }
@@ -176,8 +175,7 @@ static tempera_status add_special(struct tokenizer *t, const char *content, cons
 }
 
 /* {"<pad>": 50257, …} */
-static tempera_status read_added_ids(struct tokenizer *t, const cJSON *added, const char *folder,
-                                     tempera_error *err) {
+static tempera_status read_added_ids(struct tokenizer *t, const cJSON *added, const char *folder, tempera_error *err) {
     const cJSON *item;
     cJSON_ArrayForEach(item, added) {
         int64_t id = -1;

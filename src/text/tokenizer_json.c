@@ -59,8 +59,8 @@ static tempera_status read_part(struct tokenizer *t, enum part part, const cJSON
 }
 
 /* Parses the slice, if there is one, and reads it. */
-static tempera_status read_slice(struct tokenizer *t, enum part part, const struct json_slice *slice,
-                                 const char *name, tempera_error *err) {
+static tempera_status read_slice(struct tokenizer *t, enum part part, const struct json_slice *slice, const char *name,
+                                 tempera_error *err) {
     cJSON *item = NULL;
     if (slice->text) TRY(json_parse(&item, slice->text, slice->length, true, name, err));
     tempera_status status = read_part(t, part, item, name, err);

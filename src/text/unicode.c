@@ -64,8 +64,7 @@ static bool is_late_punctuation(uint32_t c) {
 }
 
 bool char_is_punctuation(uint32_t c) {
-    if (c < 0x80)
-        return (c > ' ' && c < '0') || (c > '9' && c < 'A') || (c > 'Z' && c < 'a') || (c > 'z' && c < 0x7F);
+    if (c < 0x80) return (c > ' ' && c < '0') || (c > '9' && c < 'A') || (c > 'Z' && c < 'a') || (c > 'z' && c < 0x7F);
     utf8proc_category_t k = category(c);
     if (k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO) return !is_late_punctuation(c);
     return c == 0x166D || c == 0x111C9; /* punctuation then, not any more */
@@ -96,10 +95,8 @@ bool char_is_word(uint32_t c) {
     case UTF8PROC_CATEGORY_PC:
     case UTF8PROC_CATEGORY_MN:
     case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-        return true;
-    default:
-        return is_alphabetic_symbol(c) || c == 0x200C || c == 0x200D;
+    case UTF8PROC_CATEGORY_ME: return true;
+    default: return is_alphabetic_symbol(c) || c == 0x200C || c == 0x200D;
     }
 }
 

@@ -38,8 +38,7 @@ static tempera_status set_entry(struct vocab *vocab, const char *piece, size_t l
         return fail(err, TEMPERA_FORMAT, "%s: \"%.60s\" has id %d, expected 0 to %d", name, piece, (int)id,
                     VOCAB_MAX_ID);
     if (length > PIECE_MAX)
-        return fail(err, TEMPERA_UNSUPPORTED, "%s: a piece of %zu bytes, at most %d are read", name, length,
-                    PIECE_MAX);
+        return fail(err, TEMPERA_UNSUPPORTED, "%s: a piece of %zu bytes, at most %d are read", name, length, PIECE_MAX);
     const struct vocab_entry *old = vocab_entry(vocab, id);
     if (old)
         return fail(err, TEMPERA_FORMAT, "%s: \"%.60s\" and \"%.60s\" both have id %d", name, old->piece, piece,

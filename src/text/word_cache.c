@@ -36,7 +36,7 @@ void word_cache_put(struct word_cache *cache, uint32_t hash, const char *word, s
     if (count > UINT8_MAX || first > UINT32_MAX) return;
     struct word_slot *slot = &cache->slots[hash & cache->mask & ~(size_t)1];
     slot[1] = slot[0];
-    *slot = (struct word_slot){
-        .hash = hash, .first = (uint32_t)first, .length = (uint8_t)length, .count = (uint8_t)count};
+    *slot =
+        (struct word_slot){.hash = hash, .first = (uint32_t)first, .length = (uint8_t)length, .count = (uint8_t)count};
     memcpy(slot->word, word, length);
 }

@@ -16,6 +16,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/sampler.h"
+#include "base/num.h"
 #include "base/pool.h"
 
 enum {
@@ -29,9 +30,18 @@ enum {
     ATTEND_ROWS = 64,          /* most queries that share one pass over the keys */
 };
 
-/* c [R, 64] = (fresh ? 0 : c) + x · panels, with x packed [K, R] and the four panels starting at the first of K inputs.
- * `stream`: the panels come from memory, four whole ones after the other: fetch ahead. */
-typedef void cpu_tile(float *c, const float *x, const void *const panels[QUAD], int64_t K, bool fresh, bool stream);
+/* The register tiles: c [R, 64] = (fresh ? 0 : c) + x · panels, with x packed [K, R].
+ *
+ * cpu_stream_tile reads four whole panels that follow each other in memory, and fetches ahead of itself; always fresh.
+ * cpu_block_tile reads F32 panels that are in cache, from any four places, and meanwhile fetches others: in each of its K
+ * steps `step` bytes further into each panel of `next`. A step of 0 fetches nothing, from any readable address. */
+struct cpu_fetch {
+    const char *next[QUAD];
+    ptrdiff_t step;
+};
+typedef void cpu_stream_tile(float *c, const float *x, const void *const panels[QUAD], int64_t K);
+typedef void cpu_block_tile(float *c, const float *x, const void *const panels[QUAD], int64_t K, bool fresh,
+                            const struct cpu_fetch *fetch);
 
 /* What happens to a linear layer's sums: out = activation(sum + bias), scaled, capped, added or stored. */
 struct cpu_epilogue {
@@ -50,11 +60,17 @@ struct cpu_attend {
     const float *k; /* this layer and KV head in page 0; page i is k_stride floats further */
     const float *v;
     const int32_t *page; /* [ceil((position + tokens) / 16)] pages of the sequence */
+    ptrdiff_t next_head; /* floats from k to the keys that will be asked for next, in the same pages; 0: unknown */
     size_t page_stride;  /* floats from one page's K (or V) to the next page's */
     int64_t q_stride, out_stride;
     int32_t tokens, heads, position, Dh, window;
     float scale, softcap;
 };
+
+/* Floats of a chunk's state: o [rows, W], m [rows], l [rows], with W the head width in whole panels. */
+static inline size_t cpu_attend_state(int32_t rows, int32_t Dh) {
+    return (size_t)rows * (round_up((size_t)Dh, PANEL) + 2);
+}
 
 /* Where one lane of a panel comes from: element k is data[k * step]. NULL data: zeros. */
 struct cpu_lane {
@@ -66,8 +82,9 @@ struct cpu_lane {
 /* Everything that depends on the instruction set. */
 struct cpu_kernels {
     const char *name;
-    int32_t tile_rows;                                    /* most rows of a register tile */
-    cpu_tile *tile[WEIGHT_TYPE_COUNT][TILE_ROWS_MAX + 1]; /* by rows; [0] unused */
+    int32_t tile_rows;                                             /* most rows of a register tile */
+    cpu_stream_tile *stream[WEIGHT_TYPE_COUNT][TILE_ROWS_MAX + 1]; /* by rows; [0] unused */
+    cpu_block_tile *block[WEIGHT_TYPE_COUNT][TILE_ROWS_MAX + 1];
     /* to [K][16] = a panel's K inputs, widened. */
     void (*widen)(float *to, const void *panel, enum weight_type type, int64_t K);
     /* out [n] from the sums c [n], n ≤ 64, of outputs first … first + n - 1. */
@@ -77,6 +94,11 @@ struct cpu_kernels {
                  enum norm_kind kind, float eps, int64_t D);
     void (*gate)(float *out, const float *in, enum activation activation, int64_t F);
     void (*attend)(const struct cpu_attend *a, float *scratch);
+    /* The same in two steps, so that a long sequence can be spread over threads: the state of one chunk of positions
+     * (cpu_attend_state floats), then the fold of chunks 0 … chunks - 1, whose states are `stride` floats apart. */
+    void (*attend_chunk)(const struct cpu_attend *a, int32_t chunk, float *state, float *scratch);
+    void (*attend_merge)(const struct cpu_attend *a, const float *states, size_t stride, int32_t chunks,
+                         float *scratch);
     /* Packs inputs k … k + count - 1 of one panel. count is even unless it ends at K. */
     void (*pack)(void *panel, enum weight_type type, const struct cpu_lane lanes[PANEL], int64_t k, int64_t count);
     double (*read_memory)(const float *p, size_t count); /* sums count floats (a multiple of 512) */
@@ -113,8 +135,10 @@ struct cpu_backend {
     float *packed;               /* [rows, max_inputs] inputs of a linear layer in tiles */
     float *normed;               /* [max_logits, D] rows for the head */
     struct cpu_scratch *scratch; /* [threads] */
-    int32_t *item_start;         /* [max_tokens + 1] attention work of each sequence */
-    struct draw_result *drawn;   /* [max_branches] */
+    float *states;               /* [states_count] chunk states of split attention */
+    size_t states_count;
+    int32_t *item_start;       /* [max_tokens + 1] attention work of each sequence */
+    struct draw_result *drawn; /* [max_branches] */
     struct cpu_sampler *sampler;
 
     const struct batch_view *view; /* between step_begin and step_end */

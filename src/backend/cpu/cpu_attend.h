@@ -14,69 +14,190 @@
 #include "backend/cpu/cpu_math.h"
 #include "backend/cpu/cpu_tile.h"
 
-/* The buffers of one call, carved from a thread's scratch. rows = tokens · heads; W = Dh rounded up to whole panels. */
+/* The buffers of one call, the large ones carved from a thread's scratch. W = Dh rounded up to whole panels. */
 struct attend_state {
     float *q;         /* tiles of rows, each packed [Dh][R] */
     float *s;         /* [rows, SPAN] scores, then probabilities */
     float *o, *total; /* [rows, W] this chunk's sum; that of the chunks before */
-    float *m, *l;     /* [rows] of this chunk; l = 0: nothing seen */
-    float *total_m, *total_l;
     int32_t rows, W;
+    int32_t lowest, highest;                       /* positions that any row sees */
+    int32_t first[ATTEND_ROWS], last[ATTEND_ROWS]; /* positions that a row sees */
+    float m[ATTEND_ROWS], l[ATTEND_ROWS];          /* of this chunk; l = 0: nothing seen */
+    float total_m[ATTEND_ROWS], total_l[ATTEND_ROWS];
 };
-
-CPU_INLINE struct attend_state attend_carve(const struct cpu_attend *a, float *scratch) {
-    struct attend_state t = {.rows = a->tokens * a->heads, .W = (a->Dh + PANEL - 1) / PANEL * PANEL};
-    size_t rows = (size_t)t.rows, wide = rows * (size_t)t.W;
-    t.s = scratch;
-    t.o = t.s + rows * SPAN;
-    t.total = t.o + wide;
-    t.q = t.total + wide;
-    t.m = t.q + wide;
-    t.l = t.m + rows;
-    t.total_m = t.l + rows;
-    t.total_l = t.total_m + rows;
-    return t;
-}
-
-CPU_INLINE int32_t attend_position(const struct cpu_attend *a, int32_t row) {
-    return a->position + row / a->heads;
-}
-/* The first position that a query at `position` sees. */
-CPU_INLINE int32_t attend_first(const struct cpu_attend *a, int32_t position) {
-    return a->window > 0 && position >= a->window ? position - a->window + 1 : 0;
-}
-/* What a row sees of the span at `start`: lanes [*from, *to), empty when equal. */
-CPU_INLINE void attend_range(const struct cpu_attend *a, int32_t row, int32_t start, int *from, int *to) {
-    int32_t position = attend_position(a, row), first = attend_first(a, position);
-    *to = position - start + 1 > SPAN ? SPAN : position - start + 1 < 0 ? 0 : position - start + 1;
-    *from = first - start < 0 ? 0 : first - start;
-    if (*from > *to) *from = *to;
-}
 
 CPU_INLINE int32_t attend_tile_rows(int32_t rows, int32_t row) {
     return rows - row < TILE_ROWS ? rows - row : TILE_ROWS;
 }
 
-static void attend_pack_queries(const struct cpu_attend *a, const struct attend_state *t) {
-    for (int32_t r0 = 0; r0 < t->rows; r0 += TILE_ROWS) {
-        int32_t R = attend_tile_rows(t->rows, r0);
+/* The first position that a query at `position` sees. */
+CPU_INLINE int32_t attend_first(const struct cpu_attend *a, int32_t position) {
+    return a->window > 0 && position >= a->window ? position - a->window + 1 : 0;
+}
+
+static void attend_prepare(const struct cpu_attend *a, struct attend_state *t, float *scratch) {
+    t->rows = a->tokens * a->heads;
+    t->W = (a->Dh + PANEL - 1) / PANEL * PANEL;
+    size_t rows = (size_t)t->rows, wide = rows * (size_t)t->W;
+    t->s = scratch;
+    t->o = t->s + rows * SPAN;
+    t->total = t->o + wide;
+    t->q = t->total + wide;
+    memset(t->o, 0, 2 * wide * sizeof(float)); /* o and total */
+    t->lowest = attend_first(a, a->position);
+    t->highest = a->position + a->tokens - 1;
+    for (int32_t r = 0; r < t->rows; r++) {
+        t->last[r] = a->position + r / a->heads;
+        t->first[r] = attend_first(a, t->last[r]);
+        t->m[r] = t->total_m[r] = -INFINITY;
+        t->l[r] = t->total_l[r] = 0.0f;
+    }
+    for (int32_t r0 = 0, R; r0 < t->rows; r0 += R) {
+        R = attend_tile_rows(t->rows, r0);
         float *to = t->q + (size_t)r0 * (size_t)a->Dh;
         for (int32_t r = 0; r < R; r++) {
-            int32_t token = (r0 + r) / a->heads, head = (r0 + r) % a->heads;
-            const float *from = a->q + token * a->q_stride + (int64_t)head * a->Dh;
+            const float *from = a->q + (r0 + r) / a->heads * a->q_stride + (int64_t)((r0 + r) % a->heads) * a->Dh;
             for (int32_t d = 0; d < a->Dh; d++) to[(int64_t)d * R + r] = from[d];
         }
     }
 }
 
-/* The span's four pages, as pointers into K or V; places outside [first, last] repeat a page that is inside. */
-CPU_INLINE void attend_pages(const struct cpu_attend *a, const float *base, int32_t start, int32_t first, int32_t last,
+/* What a row sees of the span at `start`: lanes [*from, *to), empty when equal. */
+CPU_INLINE void attend_range(const struct attend_state *t, int32_t row, int32_t start, int *from, int *to) {
+    int32_t end = t->last[row] - start + 1, begin = t->first[row] - start;
+    *to = end > SPAN ? SPAN : end < 0 ? 0 : end;
+    *from = begin < 0 ? 0 : begin > *to ? *to : begin;
+}
+
+/* The span's four pages, as pointers into K or V; places outside what the rows see repeat a page that is inside. */
+CPU_INLINE void attend_pages(const struct cpu_attend *a, const struct attend_state *t, const float *base, int32_t start,
                              const void *pages[QUAD]) {
+    int32_t first = t->lowest / PAGE_TOKENS, last = t->highest / PAGE_TOKENS;
     for (int32_t i = 0; i < QUAD; i++) {
         int32_t index = start / PAGE_TOKENS + i;
-        if (index < first / PAGE_TOKENS) index = first / PAGE_TOKENS;
-        if (index > last / PAGE_TOKENS) index = last / PAGE_TOKENS;
+        index = index < first ? first : index > last ? last : index;
         pages[i] = base + (size_t)a->page[index] * a->page_stride;
+    }
+}
+
+/* The keys that are read after the span at `start`: the next span's, else the next head's. */
+CPU_INLINE void attend_next(const struct cpu_attend *a, const struct attend_state *t, int32_t start,
+                            const void *pages[QUAD]) {
+    const bool more = start + SPAN <= t->highest;
+    attend_pages(a, t, more ? a->k : a->k + a->next_head, more ? start + SPAN : t->lowest / SPAN * SPAN, pages);
+}
+
+/* Scores of R rows to probabilities, lanes [from, to) of the span; m and l advance. keep [R]: by what o must be scaled. */
+static void attend_soften(const struct cpu_attend *a, struct attend_state *t, int32_t row, int32_t R, int from, int to,
+                          float keep[VEC]) {
+    enum { N = SPAN / VEC };
+    const vec none = vec_set1(-INFINITY), scale = vec_set1(a->scale);
+    float old[VEC] = {0};
+    for (int32_t r = 0; r < R; r++) {
+        float *s = t->s + (size_t)(row + r) * SPAN;
+        vec x[N], most = none;
+        CPU_UNROLL for (int i = 0; i < N; i++) {
+            x[i] = vec_mul(vec_load(s + i * VEC), scale);
+            if (a->softcap > 0.0f) x[i] = vec_softcap(x[i], a->softcap);
+            if (to - from < SPAN) {
+                x[i] = vec_select(vec_first(vec_lanes(to - i * VEC)), x[i], none);
+                x[i] = vec_select(vec_first(vec_lanes(from - i * VEC)), none, x[i]);
+            }
+            most = vec_max(most, x[i]);
+            vec_store(s + i * VEC, x[i]);
+        }
+        float largest = vec_largest(most);
+        old[r] = t->m[row + r];
+        t->m[row + r] = old[r] > largest ? old[r] : largest;
+        old[r] -= t->m[row + r];
+    }
+    vec_store(keep, vec_exp(vec_load(old)));
+    for (int32_t r = 0; r < R; r++) {
+        float *s = t->s + (size_t)(row + r) * SPAN;
+        const vec m = vec_set1(t->m[row + r]);
+        vec sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
+        CPU_UNROLL for (int i = 0; i < N; i++) {
+            vec p = vec_exp(vec_sub(vec_load(s + i * VEC), m));
+            sum[i % 4] = vec_add(sum[i % 4], p);
+            vec_store(s + i * VEC, p);
+        }
+        float added = vec_sum(vec_add(vec_add(sum[0], sum[1]), vec_add(sum[2], sum[3])));
+        t->l[row + r] = t->l[row + r] * keep[r] + added;
+    }
+}
+
+/* o [R, W] = o · keep [R] + p [R, from … to) · V for P panels of head dimensions from d on, while the same dimensions of
+ * four pages of keys are fetched. */
+CPU_INLINE void attend_values(const int R, const int P, float *o, int64_t W, const float *p, const float *keep,
+                              const void *const pages[QUAD], const void *const next[QUAD], int64_t d, int from,
+                              int to) {
+    ACC(acc);
+    vec w[QUAD * PANEL_VECS];
+    ACC_LOAD(R, P, acc, o + d, W, false);
+    CPU_UNROLL for (int r = 0; r < R; r++) {
+        const vec scale = vec_set1(keep[r]);
+        CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] = vec_mul(acc[r][v], scale);
+    }
+    for (int page = from / PAGE_TOKENS; page * PAGE_TOKENS < to; page++) {
+        const int base = page * PAGE_TOKENS, end = base + PAGE_TOKENS > to ? to : base + PAGE_TOKENS;
+        const float *values = (const float *)pages[page] + d * PAGE_TOKENS;
+        for (int j = base < from ? from : base; j < end; j++) {
+            if (P == QUAD)
+                CPU_UNROLL for (int i = 0; i < QUAD; i++)
+                    __builtin_prefetch((const float *)next[i] + (d + j) * PAGE_TOKENS, 0, 2);
+            CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) w[v] =
+                vec_load(values + v / PANEL_VECS * (PAGE_TOKENS * PANEL) + (j - base) * PANEL + v % PANEL_VECS * VEC);
+            ACC_ADD(R, P, acc, p + j, SPAN, w);
+        }
+    }
+    ACC_STORE(R, P, acc, o + d, W);
+}
+
+typedef void attend_value_tile(float *o, int64_t W, const float *p, const float *keep, const void *const pages[QUAD],
+                               const void *const next[QUAD], int from, int to);
+
+/* All head dimensions: as many panels at a time as the registers hold, then fewer. */
+#define ATTEND_VALUES_DEFINE(unused, R)                                                                                \
+    static void attend_values_##R(float *o, int64_t W, const float *p, const float *keep,                              \
+                                  const void *const pages[QUAD], const void *const next[QUAD], int from, int to) {     \
+        enum { P = TILE_PANELS(R) };                                                                                   \
+        int64_t d = 0;                                                                                                 \
+        for (; d + P * PANEL <= W; d += P * PANEL) attend_values(R, P, o, W, p, keep, pages, next, d, from, to);       \
+        for (; P > 2 && d + 2 * PANEL <= W; d += 2 * PANEL)                                                            \
+            attend_values(R, 2, o, W, p, keep, pages, next, d, from, to);                                              \
+        for (; P > 1 && d < W; d += PANEL) attend_values(R, 1, o, W, p, keep, pages, next, d, from, to);               \
+    }
+TILE_MAP(ATTEND_VALUES_DEFINE, )
+
+#define ATTEND_VALUES_ENTRY(unused, R) [R] = attend_values_##R,
+static attend_value_tile *const ATTEND_VALUES[TILE_ROWS + 1] = {TILE_MAP(ATTEND_VALUES_ENTRY, )};
+
+#define ATTEND_SCORES_ENTRY(unused, R) [R] = tile_block_F32_##R,
+static cpu_block_tile *const ATTEND_SCORES[TILE_ROWS + 1] = {TILE_MAP(ATTEND_SCORES_ENTRY, )};
+
+static void attend_span(const struct cpu_attend *a, struct attend_state *t, int32_t start) {
+    const void *keys[QUAD], *values[QUAD], *next[QUAD];
+    attend_pages(a, t, a->k, start, keys);
+    attend_pages(a, t, a->v, start, values);
+    attend_next(a, t, start, next);
+    struct cpu_fetch fetch = {.step = PANEL * sizeof(float)}; /* a line of values for each of keys */
+    for (int i = 0; i < QUAD; i++) fetch.next[i] = values[i];
+    for (int32_t r = 0, R; r < t->rows; r += R, fetch.step = 0) {
+        R = attend_tile_rows(t->rows, r);
+        ATTEND_SCORES[R](t->s + (size_t)r * SPAN, t->q + (size_t)r * (size_t)a->Dh, keys, a->Dh, true, &fetch);
+    }
+    /* Rows that see the same lanes share their reads of V. */
+    for (int32_t r = 0, R; r < t->rows; r += R) {
+        int from, to, other_from, other_to;
+        attend_range(t, r, start, &from, &to);
+        for (R = 1; R < TILE_ROWS && r + R < t->rows; R++) {
+            attend_range(t, r + R, start, &other_from, &other_to);
+            if (other_from != from || other_to != to) break;
+        }
+        if (from == to) continue;
+        float keep[VEC];
+        attend_soften(a, t, r, R, from, to, keep);
+        ATTEND_VALUES[R](t->o + (size_t)r * (size_t)t->W, t->W, t->s + (size_t)r * SPAN, keep, values, next, from, to);
     }
 }
 
@@ -86,101 +207,8 @@ CPU_INLINE float attend_exp(float x) {
     return lane[0];
 }
 
-/* Row's scores of one span to probabilities; the state's m and l advance and o is scaled. Lanes [from, to) count. */
-CPU_INLINE void attend_soften(const struct cpu_attend *a, const struct attend_state *t, int32_t row, int from, int to) {
-    enum { N = SPAN / VEC };
-    float *s = t->s + (size_t)row * SPAN;
-    const vec none = vec_set1(-INFINITY);
-    vec x[N], most = none;
-    for (int i = 0; i < N; i++) {
-        x[i] = vec_mul(vec_load(s + i * VEC), vec_set1(a->scale));
-        if (a->softcap > 0.0f) x[i] = vec_softcap(x[i], a->softcap);
-        x[i] = vec_select(vec_first(vec_lanes(to - i * VEC)), x[i], none);
-        x[i] = vec_select(vec_first(vec_lanes(from - i * VEC)), none, x[i]);
-        most = vec_max(most, x[i]);
-    }
-    float largest = vec_largest(most);
-    float m = t->m[row] > largest ? t->m[row] : largest;
-    vec sum[4] = {vec_zero(), vec_zero(), vec_zero(), vec_zero()};
-    for (int i = 0; i < N; i++) {
-        x[i] = vec_exp(vec_sub(x[i], vec_set1(m)));
-        sum[i % 4] = vec_add(sum[i % 4], x[i]);
-        vec_store(s + i * VEC, x[i]);
-    }
-    float added = vec_sum(vec_add(vec_add(sum[0], sum[1]), vec_add(sum[2], sum[3])));
-    float keep = attend_exp(t->m[row] - m);
-    t->m[row] = m;
-    t->l[row] = t->l[row] * keep + added;
-    if (keep != 1.0f) {
-        float *o = t->o + (size_t)row * (size_t)t->W;
-        for (int32_t d = 0; d < t->W; d += VEC) vec_store(o + d, vec_mul(vec_load(o + d), vec_set1(keep)));
-    }
-}
-
-/* o [R, W] += p [R, from … to) · V for P panels of head dimensions that start `offset` floats into each page. */
-CPU_INLINE void attend_values(const int R, const int P, float *o, int64_t W, const float *p,
-                              const void *const pages[QUAD], int64_t offset, int from, int to) {
-    ACC(acc);
-    vec w[QUAD * PANEL_VECS];
-    ACC_LOAD(R, P, acc, o, W, false);
-    for (int page = from / PAGE_TOKENS; page * PAGE_TOKENS < to; page++) {
-        const float *v = (const float *)pages[page] + offset;
-        int begin = page * PAGE_TOKENS < from ? from : page * PAGE_TOKENS;
-        int end = page * PAGE_TOKENS + PAGE_TOKENS > to ? to : page * PAGE_TOKENS + PAGE_TOKENS;
-        for (int j = begin; j < end; j++) {
-            CPU_UNROLL for (int i = 0; i < P * PANEL_VECS; i++) w[i] =
-                vec_load(v + i / PANEL_VECS * (PAGE_TOKENS * PANEL) + (j % PAGE_TOKENS) * PANEL + i % PANEL_VECS * VEC);
-            ACC_ADD(R, P, acc, p + j, SPAN, w);
-        }
-    }
-    ACC_STORE(R, P, acc, o, W);
-}
-
-typedef void attend_value_tile(float *o, int64_t W, const float *p, const void *const pages[QUAD], int from, int to);
-
-/* All head dimensions: as many panels at a time as the registers hold, then fewer. */
-#define ATTEND_VALUES_DEFINE(unused, R)                                                                                \
-    static void attend_values_##R(float *o, int64_t W, const float *p, const void *const pages[QUAD], int from,        \
-                                  int to) {                                                                            \
-        enum { PAGE_PANEL = PAGE_TOKENS * PANEL, P = TILE_PANELS(R) };                                                 \
-        int64_t d = 0;                                                                                                 \
-        for (; d + P * PANEL <= W; d += P * PANEL) attend_values(R, P, o + d, W, p, pages, d * PAGE_TOKENS, from, to); \
-        for (; P > 2 && d + 2 * PANEL <= W; d += 2 * PANEL)                                                            \
-            attend_values(R, 2, o + d, W, p, pages, d * PAGE_TOKENS, from, to);                                        \
-        for (; P > 1 && d < W; d += PANEL) attend_values(R, 1, o + d, W, p, pages, d * PAGE_TOKENS, from, to);         \
-    }
-TILE_MAP(ATTEND_VALUES_DEFINE, )
-
-#define ATTEND_VALUES_ENTRY(unused, R) [R] = attend_values_##R,
-static attend_value_tile *const ATTEND_VALUES[TILE_ROWS + 1] = {TILE_MAP(ATTEND_VALUES_ENTRY, )};
-
-#define ATTEND_SCORES_ENTRY(unused, R) [R] = tile_F32_##R,
-static cpu_tile *const ATTEND_SCORES[TILE_ROWS + 1] = {TILE_MAP(ATTEND_SCORES_ENTRY, )};
-
-static void attend_span(const struct cpu_attend *a, const struct attend_state *t, int32_t start) {
-    const void *pages[QUAD];
-    int32_t last = attend_position(a, t->rows - 1), first = attend_first(a, a->position);
-    attend_pages(a, a->k, start, first, last, pages);
-    for (int32_t r = 0; r < t->rows; r += TILE_ROWS)
-        ATTEND_SCORES[attend_tile_rows(t->rows, r)](t->s + (size_t)r * SPAN, t->q + (size_t)r * (size_t)a->Dh, pages,
-                                                    a->Dh, true, false);
-    attend_pages(a, a->v, start, first, last, pages);
-    /* Rows that see the same lanes share their reads of V. */
-    for (int32_t r = 0, R; r < t->rows; r += R) {
-        int from, to, other_from, other_to;
-        attend_range(a, r, start, &from, &to);
-        for (R = 1; R < TILE_ROWS && r + R < t->rows; R++) {
-            attend_range(a, r + R, start, &other_from, &other_to);
-            if (other_from != from || other_to != to) break;
-        }
-        if (from == to) continue;
-        for (int32_t i = 0; i < R; i++) attend_soften(a, t, r + i, from, to);
-        ATTEND_VALUES[R](t->o + (size_t)r * (size_t)t->W, t->W, t->s + (size_t)r * SPAN, pages, from, to);
-    }
-}
-
 /* total = total folded with the chunk's state, which is cleared. */
-static void attend_fold(const struct attend_state *t) {
+static void attend_fold(struct attend_state *t) {
     for (int32_t r = 0; r < t->rows; r++) {
         if (t->m[r] == -INFINITY && t->l[r] == 0.0f) continue;
         float *o = t->o + (size_t)r * (size_t)t->W, *total = t->total + (size_t)r * (size_t)t->W;
@@ -200,14 +228,6 @@ static void attend_fold(const struct attend_state *t) {
     }
 }
 
-static void attend_clear(const struct attend_state *t) {
-    memset(t->o, 0, sizeof(float) * 2 * (size_t)t->rows * (size_t)t->W); /* o and total lie side by side */
-    for (int32_t r = 0; r < t->rows; r++) {
-        t->m[r] = t->total_m[r] = -INFINITY;
-        t->l[r] = t->total_l[r] = 0.0f;
-    }
-}
-
 static void attend_write(const struct cpu_attend *a, const struct attend_state *t) {
     for (int32_t r = 0; r < t->rows; r++) {
         float *out = a->out + r / a->heads * a->out_stride + (int64_t)(r % a->heads) * a->Dh;
@@ -218,14 +238,43 @@ static void attend_write(const struct cpu_attend *a, const struct attend_state *
     }
 }
 
+/* One chunk's spans, into a state that is clear. */
+static void attend_spans(const struct cpu_attend *a, struct attend_state *t, int32_t chunk) {
+    int32_t start = t->lowest / SPAN * SPAN, last = t->highest - chunk * CHUNK; /* last lane seen, from the chunk on */
+    if (start < chunk * CHUNK) start = chunk * CHUNK;
+    for (; start - chunk * CHUNK < CHUNK && start - chunk * CHUNK <= last; start += SPAN) attend_span(a, t, start);
+}
+
 static void attend_run(const struct cpu_attend *a, float *scratch) {
-    struct attend_state t = attend_carve(a, scratch);
-    int32_t last = attend_position(a, t.rows - 1), first = attend_first(a, a->position);
-    attend_pack_queries(a, &t);
-    attend_clear(&t);
-    for (int32_t start = first / SPAN * SPAN; start <= last; start += SPAN) {
-        attend_span(a, &t, start);
-        if (start / CHUNK != (start + SPAN) / CHUNK || start + SPAN > last) attend_fold(&t);
+    struct attend_state t;
+    attend_prepare(a, &t, scratch);
+    for (int32_t chunk = t.lowest / CHUNK; chunk <= t.highest / CHUNK; chunk++) {
+        attend_spans(a, &t, chunk);
+        attend_fold(&t);
+    }
+    attend_write(a, &t);
+}
+
+static void attend_chunk(const struct cpu_attend *a, int32_t chunk, float *state, float *scratch) {
+    struct attend_state t;
+    attend_prepare(a, &t, scratch);
+    attend_spans(a, &t, chunk);
+    const size_t rows = (size_t)t.rows, wide = rows * (size_t)t.W;
+    memcpy(state, t.o, wide * sizeof(float));
+    memcpy(state + wide, t.m, rows * sizeof(float));
+    memcpy(state + wide + rows, t.l, rows * sizeof(float));
+}
+
+static void attend_merge(const struct cpu_attend *a, const float *states, size_t stride, int32_t chunks,
+                         float *scratch) {
+    struct attend_state t;
+    attend_prepare(a, &t, scratch);
+    const size_t rows = (size_t)t.rows, wide = rows * (size_t)t.W;
+    for (; chunks > 0; chunks--, states += stride) {
+        memcpy(t.o, states, wide * sizeof(float));
+        memcpy(t.m, states + wide, rows * sizeof(float));
+        memcpy(t.l, states + wide + rows, rows * sizeof(float));
+        attend_fold(&t);
     }
     attend_write(a, &t);
 }

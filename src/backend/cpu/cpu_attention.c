@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_transpose.h"
 #include "base/num.h"
 
 /* Where one layer's pages lie. V head rows are padded to `wide`. */
@@ -48,19 +49,39 @@ static void prepare_heads(const struct store_job *job, float *head, int32_t head
     }
 }
 
-/* One token's K [Hkv, Dh] and V [Hkv, Dh] into its page: K down a column, V in pieces of 16. */
-static void store_token(const struct store_job *job, const float *k, const float *v, int32_t slot) {
+/* The page of a slot, and the slot's lane in it. */
+static float *slot_page(const struct store_job *job, int32_t slot, int32_t *lane) {
+    *lane = slot % PAGE_TOKENS;
+    return job->b->kv + (size_t)job->p->layer * job->kv.layer + (size_t)(slot / PAGE_TOKENS) * job->kv.page;
+}
+
+/* `count` (1 or 4) tokens whose slots follow each other in one page: k and v [Hkv, Dh] of the first, the others `width`
+ * floats apart. K goes down columns, four at a time where it can; V in pieces of 16. */
+static void store_tokens(const struct store_job *job, const float *k, const float *v, int64_t width, int32_t slot,
+                         int32_t count) {
     const struct rope_store_params *p = job->p;
-    const int32_t lane = slot % PAGE_TOKENS;
-    float *page = job->b->kv + (size_t)p->layer * job->kv.layer + (size_t)(slot / PAGE_TOKENS) * job->kv.page;
+    const int32_t blocks = count == 4 ? p->Dh / 4 * 4 : 0;
+    int32_t lane;
+    float *page = slot_page(job, slot, &lane);
     for (int32_t h = 0; h < p->Hkv; h++, k += p->Dh, v += p->Dh) {
         float *to_k = page + (size_t)h * job->kv.k_head + lane, *to_v = page + job->kv.v + (size_t)h * job->kv.v_head;
-        for (int32_t d = 0; d < p->Dh; d++) to_k[d * PAGE_TOKENS] = k[d];
-        for (int32_t d = 0; d < p->Dh; d += PANEL) {
-            int32_t count = p->Dh - d < PANEL ? p->Dh - d : PANEL;
-            memcpy(to_v + d * PAGE_TOKENS + lane * PANEL, v + d, (size_t)count * sizeof(float));
+        for (int32_t d = 0; d < blocks; d += 4) transpose_4x4(to_k + d * PAGE_TOKENS, PAGE_TOKENS, k + d, width);
+        for (int32_t i = 0; i < count; i++) {
+            const float *ki = k + i * width, *vi = v + i * width;
+            for (int32_t d = blocks; d < p->Dh; d++) to_k[d * PAGE_TOKENS + i] = ki[d];
+            for (int32_t d = 0; d < p->Dh; d += PANEL)
+                memcpy(to_v + d * PAGE_TOKENS + (lane + i) * PANEL, vi + d,
+                       (size_t)(p->Dh - d < PANEL ? p->Dh - d : PANEL) * sizeof(float));
         }
     }
+}
+
+/* How many tokens from t on, 4 or 1, have slots that follow each other in one page. */
+static int32_t slot_run(const int32_t *slot, int64_t t, int64_t end) {
+    if (t + 4 > end || slot[t] % PAGE_TOKENS > PAGE_TOKENS - 4) return 1;
+    for (int32_t i = 1; i < 4; i++)
+        if (slot[t + i] != slot[t] + i) return 1;
+    return 4;
 }
 
 static void store_part(void *arg, int part, int parts) {
@@ -68,11 +89,14 @@ static void store_part(void *arg, int part, int parts) {
     const struct rope_store_params *p = job->p;
     const struct batch_view *view = job->b->view;
     const int64_t width = (int64_t)(p->H + 2 * p->Hkv) * p->Dh, end = cpu_part_start(p->T, part + 1, parts);
-    for (int64_t t = cpu_part_start(p->T, part, parts); t < end; t++) {
+    for (int64_t t = cpu_part_start(p->T, part, parts), count; t < end; t += count) {
         float *q = p->qkv + t * width, *k = q + (int64_t)p->H * p->Dh, *v = k + (int64_t)p->Hkv * p->Dh;
-        prepare_heads(job, q, p->H, p->q_norm, p->q_norm_bias, view->position[t]);
-        prepare_heads(job, k, p->Hkv, p->k_norm, p->k_norm_bias, view->position[t]);
-        store_token(job, k, v, view->slot[t]);
+        count = slot_run(view->slot, t, end);
+        for (int64_t i = 0; i < count; i++) {
+            prepare_heads(job, q + i * width, p->H, p->q_norm, p->q_norm_bias, view->position[t + i]);
+            prepare_heads(job, k + i * width, p->Hkv, p->k_norm, p->k_norm_bias, view->position[t + i]);
+        }
+        store_tokens(job, k, v, width, view->slot[t], (int32_t)count);
     }
 }
 
@@ -94,44 +118,17 @@ tempera_status cpu_rope_store(struct backend *backend, const struct rope_store_p
 /* ---- attention ------------------------------------------------------------------------------------------------------ */
 
 /* The step's work: items are (sequence, block of tokens, KV head, block of its query heads), the KV head turning fastest
- * of the first three. */
+ * of the first three. Few items with long histories are split further, into chunks of positions. */
 struct attention_job {
     struct cpu_backend *b;
     const struct attention_params *p;
     struct kv_layout kv;
     int32_t heads, head_blocks; /* query heads of an item at most; blocks of them for a KV head */
     int32_t tokens;             /* tokens of an item at most */
+    int32_t items;
+    int32_t chunks; /* of the longest history */
+    size_t state;   /* floats of one chunk's state */
 };
-
-static void attention_item(const struct attention_job *job, int32_t s, int32_t index, float *scratch) {
-    const struct attention_params *p = job->p;
-    const struct batch_view *view = job->b->view;
-    const int32_t group = p->H / p->Hkv;
-    const int32_t head_block = index % job->head_blocks, kv_head = index / job->head_blocks % p->Hkv;
-    const int32_t block = index / job->head_blocks / p->Hkv;
-    const int32_t start = view->query_start[s], end = view->query_start[s + 1];
-    const int32_t token = start + block * job->tokens, head = kv_head * group + head_block * job->heads;
-    const float *layer = job->b->kv + (size_t)p->layer * job->kv.layer;
-    const int64_t q_stride = (int64_t)(p->H + 2 * p->Hkv) * p->Dh, out_stride = (int64_t)p->H * p->Dh;
-    struct cpu_attend a = {
-        .out = p->out + token * out_stride + (int64_t)head * p->Dh,
-        .q = p->qkv + token * q_stride + (int64_t)head * p->Dh,
-        .k = layer + (size_t)kv_head * job->kv.k_head,
-        .v = layer + job->kv.v + (size_t)kv_head * job->kv.v_head,
-        .page = view->page + view->page_start[s],
-        .page_stride = job->kv.page,
-        .q_stride = q_stride,
-        .out_stride = out_stride,
-        .tokens = end - token < job->tokens ? end - token : job->tokens,
-        .heads = group - head_block * job->heads < job->heads ? group - head_block * job->heads : job->heads,
-        .position = view->position[token],
-        .Dh = p->Dh,
-        .window = p->window,
-        .scale = p->scale,
-        .softcap = p->softcap,
-    };
-    job->b->kernels->attend(&a, scratch);
-}
 
 /* The sequence that owns an item: the last s with item_start[s] ≤ item. */
 static int32_t item_sequence(const struct cpu_backend *b, int32_t item) {
@@ -146,41 +143,110 @@ static int32_t item_sequence(const struct cpu_backend *b, int32_t item) {
     return low;
 }
 
+static struct cpu_attend attention_item(const struct attention_job *job, int32_t item) {
+    const struct attention_params *p = job->p;
+    const struct batch_view *view = job->b->view;
+    const int32_t s = item_sequence(job->b, item), index = item - job->b->item_start[s], group = p->H / p->Hkv;
+    const int32_t head_block = index % job->head_blocks, kv_head = index / job->head_blocks % p->Hkv;
+    const int32_t token = view->query_start[s] + index / job->head_blocks / p->Hkv * job->tokens;
+    const int32_t left = view->query_start[s + 1] - token, heads_left = group - head_block * job->heads;
+    const int32_t head = kv_head * group + head_block * job->heads;
+    const float *layer = job->b->kv + (size_t)p->layer * job->kv.layer;
+    const int64_t q_stride = (int64_t)(p->H + 2 * p->Hkv) * p->Dh, out_stride = (int64_t)p->H * p->Dh;
+    return (struct cpu_attend){
+        .out = p->out + token * out_stride + (int64_t)head * p->Dh,
+        .q = p->qkv + token * q_stride + (int64_t)head * p->Dh,
+        .k = layer + (size_t)kv_head * job->kv.k_head,
+        .v = layer + job->kv.v + (size_t)kv_head * job->kv.v_head,
+        .page = view->page + view->page_start[s],
+        .next_head = head_block == 0 && kv_head > 0 ? -(ptrdiff_t)job->kv.k_head : 0, /* items descend */
+        .page_stride = job->kv.page,
+        .q_stride = q_stride,
+        .out_stride = out_stride,
+        .tokens = left < job->tokens ? left : job->tokens,
+        .heads = heads_left < job->heads ? heads_left : job->heads,
+        .position = view->position[token],
+        .Dh = p->Dh,
+        .window = p->window,
+        .scale = p->scale,
+        .softcap = p->softcap,
+    };
+}
+
 static void attention_part(void *arg, int part, int parts) {
     const struct attention_job *job = arg;
-    struct cpu_backend *b = job->b;
     struct cpu_scratch *taken;
-    float *scratch = cpu_scratch_take(b, &taken);
-    const int32_t items = b->item_start[b->view->S];
-    const int64_t end = cpu_part_start(items, part + 1, parts);
-    for (int64_t i = cpu_part_start(items, part, parts); i < end; i++) {
-        int32_t item = items - 1 - (int32_t)i; /* late blocks of a prompt see the most keys: longest first */
-        int32_t s = item_sequence(b, item);
-        attention_item(job, s, item - b->item_start[s], scratch);
+    float *scratch = cpu_scratch_take(job->b, &taken);
+    const int64_t end = cpu_part_start(job->items, part + 1, parts);
+    for (int64_t i = cpu_part_start(job->items, part, parts); i < end; i++) {
+        /* Late blocks of a prompt see the most keys: longest first. */
+        struct cpu_attend a = attention_item(job, job->items - 1 - (int32_t)i);
+        job->b->kernels->attend(&a, scratch);
     }
     cpu_scratch_give(taken);
+}
+
+static void chunk_part(void *arg, int part, int parts) {
+    const struct attention_job *job = arg;
+    (void)parts;
+    struct cpu_scratch *taken;
+    float *scratch = cpu_scratch_take(job->b, &taken);
+    struct cpu_attend a = attention_item(job, part / job->chunks);
+    job->b->kernels->attend_chunk(&a, part % job->chunks, job->b->states + (size_t)part * job->state, scratch);
+    cpu_scratch_give(taken);
+}
+
+static void merge_part(void *arg, int part, int parts) {
+    const struct attention_job *job = arg;
+    (void)parts;
+    struct cpu_scratch *taken;
+    float *scratch = cpu_scratch_take(job->b, &taken);
+    struct cpu_attend a = attention_item(job, part);
+    job->b->kernels->attend_merge(&a, job->b->states + (size_t)part * (size_t)job->chunks * job->state, job->state,
+                                  job->chunks, scratch);
+    cpu_scratch_give(taken);
+}
+
+/* Fills in the job's items. Returns how many pairs of query and key a head has, roughly. */
+static int64_t plan_items(struct attention_job *job) {
+    struct cpu_backend *b = job->b;
+    const struct batch_view *view = b->view;
+    int64_t pairs = 0;
+    int32_t longest = 0;
+    b->item_start[0] = 0;
+    for (int32_t s = 0; s < view->S; s++) {
+        int32_t count = view->query_start[s + 1] - view->query_start[s];
+        int32_t blocks = (int32_t)ceil_div((size_t)count, (size_t)job->tokens);
+        b->item_start[s + 1] = b->item_start[s] + blocks * job->p->Hkv * job->head_blocks;
+        if (count == 0) continue;
+        int32_t length = view->position[view->query_start[s]] + count;
+        pairs += (int64_t)count * length;
+        if (length > longest) longest = length;
+    }
+    job->items = b->item_start[view->S];
+    job->chunks = (int32_t)ceil_div((size_t)longest, CHUNK);
+    return pairs;
 }
 
 tempera_status cpu_attention(struct backend *backend, const struct attention_params *p, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     TRY(check_heads(b, "attention", p->layer, p->H, p->Hkv, p->Dh, err));
-    const struct batch_view *view = b->view;
     const int32_t group = p->H / p->Hkv;
     struct attention_job job = {.b = b, .p = p, .kv = kv_layout(b)};
     job.heads = group < ATTEND_ROWS ? group : ATTEND_ROWS;
     job.head_blocks = (int32_t)ceil_div((size_t)group, (size_t)job.heads);
     job.tokens = ATTEND_ROWS / job.heads;
-    int64_t pairs = 0; /* query-key pairs of a head, roughly */
-    b->item_start[0] = 0;
-    for (int32_t s = 0; s < view->S; s++) {
-        int32_t count = view->query_start[s + 1] - view->query_start[s];
-        int32_t blocks = (int32_t)ceil_div((size_t)count, (size_t)job.tokens);
-        b->item_start[s + 1] = b->item_start[s] + blocks * p->Hkv * job.head_blocks;
-        if (count > 0) pairs += (int64_t)count * (view->position[view->query_start[s]] + count);
+    job.state = cpu_attend_state(job.heads, p->Dh); /* of one token's queries */
+    int64_t pairs = plan_items(&job);
+    if (job.items == 0) return TEMPERA_OK;
+    const bool decode = b->view->T == b->view->S;
+    if (decode && job.items < 2 * b->threads && job.chunks > 1 &&
+        (size_t)job.items * (size_t)job.chunks * job.state <= b->states_count) {
+        pool_run(b->pool, chunk_part, &job, job.items * job.chunks);
+        pool_run(b->pool, merge_part, &job, job.items);
+        return TEMPERA_OK;
     }
-    int64_t items = b->item_start[view->S];
-    if (items == 0) return TEMPERA_OK;
-    pool_run(b->pool, attention_part, &job, cpu_parts(b, items, pairs * p->H * p->Dh * 2 / items));
+    pool_run(b->pool, attention_part, &job, cpu_parts(b, job.items, pairs * p->H * p->Dh * 2 / job.items));
     return TEMPERA_OK;
 }
 

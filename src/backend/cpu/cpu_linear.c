@@ -7,6 +7,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_transpose.h"
 #include "base/num.h"
 
 struct multiply_job {
@@ -20,12 +21,23 @@ struct multiply_job {
     const struct cpu_epilogue *e;
     int32_t tiles, quads;
     int32_t blocks, groups; /* token blocks, quad groups */
-    int32_t group_quads;
 };
 
 /* The first row of a tile: T rows in `tiles` tiles whose heights differ by one at most. */
 static int32_t tile_row(const struct multiply_job *job, int32_t tile) {
-    return (int32_t)((int64_t)job->T * tile / job->tiles);
+    return (int32_t)cpu_part_start(job->T, tile, job->tiles);
+}
+
+/* to [K, R] = rows [R, K] transposed: four by four, and the last four rows again where R is not a multiple of four. */
+static void pack_tile(float *to, const float *from, int32_t R, int64_t K) {
+    const int64_t whole = R < 4 ? 0 : K / 4 * 4;
+    for (int64_t k = 0; k < whole; k += 4)
+        for (int32_t r = 0; r < R; r += 4) {
+            int32_t at = r + 4 <= R ? r : R - 4;
+            transpose_4x4(to + k * R + at, R, from + at * K + k, K);
+        }
+    for (int64_t k = whole; k < K; k++)
+        for (int32_t r = 0; r < R; r++) to[k * R + r] = from[r * K + k];
 }
 
 static void pack_rows_part(void *arg, int part, int parts) {
@@ -34,10 +46,7 @@ static void pack_rows_part(void *arg, int part, int parts) {
     int64_t end = cpu_part_start(job->tiles, part + 1, parts);
     for (int64_t tile = cpu_part_start(job->tiles, part, parts); tile < end; tile++) {
         int32_t row = tile_row(job, (int32_t)tile), R = tile_row(job, (int32_t)tile + 1) - row;
-        const float *from = job->in + row * K;
-        float *to = job->b->packed + row * K;
-        for (int64_t k = 0; k < K; k++)
-            for (int32_t r = 0; r < R; r++) to[k * R + r] = from[r * K + k];
+        pack_tile(job->b->packed + row * K, job->in + row * K, R, K);
     }
 }
 
@@ -61,36 +70,71 @@ static void finish_rows(const struct multiply_job *job, const float *c, int32_t 
                                 job->e);
 }
 
-static void one_tile_part(void *arg, int part, int parts) {
+/* All T rows are one tile. */
+static void stream_part(void *arg, int part, int parts) {
     const struct multiply_job *job = arg;
     const struct linear_weight *w = job->weight;
-    cpu_tile *tile = job->b->kernels->tile[w->type][job->T];
     float c[TILE_ROWS_MAX * QUAD_WIDTH];
     int32_t end = (int32_t)cpu_part_start(job->quads, part + 1, parts);
     for (int32_t quad = (int32_t)cpu_part_start(job->quads, part, parts); quad < end; quad++) {
         const void *panels[QUAD];
         quad_panels(job, quad, 0, panels);
-        tile(c, job->packed, panels, w->K, true, true);
+        job->b->kernels->stream[w->type][job->T](c, job->packed, panels, w->K);
         finish_rows(job, c, quad, 0, job->T);
     }
 }
 
-/* One quad × one K block × the tiles [tile, tile_end): c [rows, 64] starts at the first tile's row. */
-static void multiply_block(const struct multiply_job *job, float *c, float *wide, int32_t quad, int64_t k,
-                           int64_t count, int32_t tile, int32_t tile_end) {
+/* Where a part stands in its sequence of blocks: pairs of quads; in them K blocks; in these the quads of the pair. */
+struct cursor {
+    int32_t quad, end; /* the first quad of the pair; the part's end */
+    int32_t i;         /* quad + i is the current one */
+    int64_t k;
+};
+
+static bool cursor_advance(struct cursor *at, int64_t K) {
+    int32_t count = at->end - at->quad < LINEAR_QUADS ? at->end - at->quad : LINEAR_QUADS;
+    if (++at->i < count) return true;
+    at->i = 0;
+    if ((at->k += LINEAR_K) < K) return true;
+    at->k = 0;
+    at->quad += count;
+    return at->quad < at->end;
+}
+
+/* Above how many tiles a block's 16-bit panels are widened once for all: BF16 costs little to widen on the way. */
+static int32_t most_direct_tiles(enum weight_type type) {
+    return type == WEIGHT_F32 ? INT32_MAX : type == WEIGHT_BF16 ? 8 : 2;
+}
+
+/* The tiles [tile, tile_end) of one block. c [rows, 64] starts at the first tile's row; `wide` [4][K][16] is room for
+ * widened panels. Each tile fetches its share of the block that comes next. */
+static void multiply_block(const struct multiply_job *job, float *c, float *wide, struct cursor at, int32_t tile,
+                           int32_t tile_end) {
     const struct cpu_kernels *kernels = job->b->kernels;
-    const void *panels[QUAD];
-    quad_panels(job, quad, k, panels);
-    if (job->weight->type != WEIGHT_F32)
+    const struct linear_weight *w = job->weight;
+    const int64_t count = w->K - at.k < LINEAR_K ? w->K - at.k : LINEAR_K;
+    enum weight_type type = w->type;
+    const void *panels[QUAD], *next[QUAD];
+    quad_panels(job, at.quad + at.i, at.k, panels);
+    if (tile_end - tile > most_direct_tiles(type)) {
         for (int i = 0; i < QUAD; i++) {
-            kernels->widen(wide + i * count * PANEL, panels[i], job->weight->type, count);
+            kernels->widen(wide + i * count * PANEL, panels[i], type, count);
             panels[i] = wide + i * count * PANEL;
         }
+        type = WEIGHT_F32;
+    }
+    struct cursor then = at;
+    const bool more = cursor_advance(&then, w->K);
+    quad_panels(job, more ? then.quad + then.i : at.quad + at.i, more ? then.k : at.k, next);
+    const int64_t steps = type == WEIGHT_BF16 ? (count + 1) / 2 : count; /* of the kernel's loop */
+    const size_t bytes = (size_t)count * PANEL * weight_type_size(w->type);
+    struct cpu_fetch fetch = {.step = more ? (ptrdiff_t)ceil_div(bytes, (size_t)(steps * (tile_end - tile))) : 0};
+    for (int i = 0; i < QUAD; i++) fetch.next[i] = next[i];
     for (; tile < tile_end; tile++) {
         int32_t row = tile_row(job, tile), R = tile_row(job, tile + 1) - row;
-        kernels->tile[WEIGHT_F32][R](c, job->packed + row * (int64_t)job->weight->K + k * R, panels, count, k == 0,
-                                     false);
+        kernels->block[type][R](c, job->packed + row * (int64_t)w->K + at.k * R, panels, count, at.k == 0, &fetch);
         c += (int64_t)R * QUAD_WIDTH;
+        for (int i = 0; i < QUAD; i++) fetch.next[i] += fetch.step * steps;
     }
 }
 
@@ -98,28 +142,27 @@ static void blocks_part(void *arg, int part, int parts) {
     const struct multiply_job *job = arg;
     (void)parts;
     int32_t block = part / job->groups, group = part % job->groups;
-    int32_t tile = (int32_t)((int64_t)job->tiles * block / job->blocks);
-    int32_t tile_end = (int32_t)((int64_t)job->tiles * (block + 1) / job->blocks);
+    int32_t tile = (int32_t)cpu_part_start(job->tiles, block, job->blocks);
+    int32_t tile_end = (int32_t)cpu_part_start(job->tiles, block + 1, job->blocks);
     int32_t row = tile_row(job, tile), rows = tile_row(job, tile_end) - row;
-    int32_t quad_end = (int32_t)((int64_t)job->quads * (group + 1) / job->groups);
+    struct cursor at = {.quad = (int32_t)cpu_part_start(job->quads, group, job->groups),
+                        .end = (int32_t)cpu_part_start(job->quads, group + 1, job->groups)};
     struct cpu_scratch *taken;
     float *c = cpu_scratch_take(job->b, &taken);
     float *wide = c + (int64_t)LINEAR_ROWS * LINEAR_QUADS * QUAD_WIDTH;
-    for (int32_t quad = (int32_t)((int64_t)job->quads * group / job->groups); quad < quad_end; quad += LINEAR_QUADS) {
-        int32_t count = quad_end - quad < LINEAR_QUADS ? quad_end - quad : LINEAR_QUADS;
-        for (int64_t k = 0; k < job->weight->K; k += LINEAR_K) {
-            int64_t inputs = job->weight->K - k < LINEAR_K ? job->weight->K - k : LINEAR_K;
-            for (int32_t i = 0; i < count; i++)
-                multiply_block(job, c + (int64_t)i * rows * QUAD_WIDTH, wide, quad + i, k, inputs, tile, tile_end);
-        }
-        for (int32_t i = 0; i < count; i++) finish_rows(job, c + (int64_t)i * rows * QUAD_WIDTH, quad + i, row, rows);
+    bool more = at.quad < at.end;
+    while (more) {
+        float *sums = c + (int64_t)at.i * rows * QUAD_WIDTH;
+        multiply_block(job, sums, wide, at, tile, tile_end);
+        if (at.k + LINEAR_K >= job->weight->K) finish_rows(job, sums, at.quad + at.i, row, rows);
+        more = cursor_advance(&at, job->weight->K);
     }
     cpu_scratch_give(taken);
 }
 
 /* Parts of a decode step's layer: about 128 KiB of weights each, so that two threads finish together even when one of
  * them is held up for a while. */
-static int one_tile_parts(const struct multiply_job *job) {
+static int stream_parts(const struct multiply_job *job) {
     const struct linear_weight *w = job->weight;
     int64_t bytes = (int64_t)cpu_panel_bytes(w->type, w->K) * QUAD;
     return cpu_parts(job->b, job->quads, bytes / 4);
@@ -145,13 +188,13 @@ tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_strid
     if (T > 1)
         pool_run(b->pool, pack_rows_part, &job, cpu_parts(b, job.tiles, (int64_t)b->kernels->tile_rows * weight->K));
     if (job.tiles == 1) {
-        pool_run(b->pool, one_tile_part, &job, one_tile_parts(&job));
+        pool_run(b->pool, stream_part, &job, stream_parts(&job));
         return TEMPERA_OK;
     }
     int32_t block_tiles = LINEAR_ROWS / b->kernels->tile_rows;
     job.blocks = (int32_t)ceil_div((size_t)job.tiles, (size_t)block_tiles);
     int parts = cpu_parts(b, job.quads, (int64_t)T * weight->K * 4);
-    job.groups = parts < job.quads ? parts : job.quads;
+    job.groups = parts < 2 * b->threads ? parts : 2 * b->threads; /* long runs: a part's first block is not fetched */
     pool_run(b->pool, blocks_part, &job, job.blocks * job.groups);
     return TEMPERA_OK;
 }

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/cpu_simd.h"
+#include "backend/cpu/cpu_transpose.h"
 
 enum { PACK_K = 64 }; /* inputs handled at a time */
 
@@ -21,14 +22,12 @@ CPU_INLINE void pack_read(float *to, const unsigned char *from, enum weight_type
     }
 }
 
-/* rows [PANEL][PACK_K] = `count` inputs from k of each lane. */
+/* rows [PANEL][PACK_K] = `count` inputs from k of each lane, then zeros. */
 CPU_INLINE void pack_gather(float rows[PANEL][PACK_K], const struct cpu_lane *lanes, int64_t k, int64_t count) {
     for (int lane = 0; lane < PANEL; lane++) {
         const struct cpu_lane *l = &lanes[lane];
-        if (!l->data) {
-            memset(rows[lane], 0, sizeof rows[lane]);
-            continue;
-        }
+        if (!l->data || count < PACK_K) memset(rows[lane], 0, sizeof rows[lane]);
+        if (!l->data) continue;
         size_t size = l->type == WEIGHT_F32 ? 4 : 2;
         const unsigned char *from = l->data + (size_t)k * l->step * size;
         if (l->step == 1) {
@@ -93,8 +92,9 @@ static void pack_block(void *panel, enum weight_type type, const struct cpu_lane
         } else {
             float rows[PANEL][PACK_K];
             pack_gather(rows, lanes, k, n);
-            for (int lane = 0; lane < PANEL; lane++)
-                for (int64_t i = 0; i < n; i++) columns[i][lane] = rows[lane][i];
+            for (int64_t i = 0; i < n; i += 4)
+                for (int lane = 0; lane < PANEL; lane += 4)
+                    transpose_4x4(&columns[i][lane], PANEL, &rows[lane][i], PACK_K);
         }
         memset(columns[n], 0, sizeof columns[n]);
         pack_write(panel, type, columns, k, n);

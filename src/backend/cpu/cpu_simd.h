@@ -8,6 +8,7 @@
 #ifndef CPU_SIMD_H
 #define CPU_SIMD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -94,11 +95,12 @@ CPU_INLINE vec vec_scale2(vec a, vec n) {
 CPU_INLINE vec vec_load_f16(const uint16_t *p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 }
-/* VEC pairs of bf16: the even elements and the odd ones. */
-CPU_INLINE void vec_load_bf16_pairs(const uint16_t *p, vec *even, vec *odd) {
-    veci raw = _mm512_loadu_si512(p);
-    *even = _mm512_castsi512_ps(_mm512_slli_epi32(raw, 16));
-    *odd = _mm512_castsi512_ps(_mm512_and_si512(raw, _mm512_set1_epi32((int)0xffff0000u)));
+/* VEC pairs of bf16: the even elements, the odd ones. */
+CPU_INLINE vec vec_load_bf16_even(const uint16_t *p) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(p), 16));
+}
+CPU_INLINE vec vec_load_bf16_odd(const uint16_t *p) {
+    return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32((int)0xffff0000u)));
 }
 CPU_INLINE vec vec_load_bf16(const uint16_t *p) {
     veci wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
@@ -194,10 +196,12 @@ CPU_INLINE vec vec_scale2(vec a, vec n) {
 CPU_INLINE vec vec_load_f16(const uint16_t *p) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p));
 }
-CPU_INLINE void vec_load_bf16_pairs(const uint16_t *p, vec *even, vec *odd) {
-    veci raw = _mm256_loadu_si256((const __m256i *)p);
-    *even = _mm256_castsi256_ps(_mm256_slli_epi32(raw, 16));
-    *odd = _mm256_castsi256_ps(_mm256_and_si256(raw, _mm256_set1_epi32((int)0xffff0000u)));
+CPU_INLINE vec vec_load_bf16_even(const uint16_t *p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256((const __m256i *)p), 16));
+}
+CPU_INLINE vec vec_load_bf16_odd(const uint16_t *p) {
+    veci high = _mm256_set1_epi32((int)0xffff0000u);
+    return _mm256_castsi256_ps(_mm256_and_si256(_mm256_loadu_si256((const __m256i *)p), high));
 }
 CPU_INLINE vec vec_load_bf16(const uint16_t *p) {
     veci wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p));
@@ -303,11 +307,16 @@ CPU_INLINE vec vec_load_f16(const uint16_t *p) {
     veci special = (magnitude << 13) | 0x7f800000;
     return (vec)((veci)vec_select(magnitude >= 0x7c00, (vec)special, finite) | sign);
 }
-CPU_INLINE void vec_load_bf16_pairs(const uint16_t *p, vec *even, vec *odd) {
+/* Pairs are stored low element first; a big-endian port would swap these two. */
+CPU_INLINE vec vec_load_bf16_even(const uint16_t *p) {
     vecu raw;
-    memcpy(&raw, p, sizeof raw); /* pairs are stored low element first; a big-endian port would swap these two */
-    *even = (vec)(raw << 16);
-    *odd = (vec)(raw & 0xffff0000u);
+    memcpy(&raw, p, sizeof raw);
+    return (vec)(raw << 16);
+}
+CPU_INLINE vec vec_load_bf16_odd(const uint16_t *p) {
+    vecu raw;
+    memcpy(&raw, p, sizeof raw);
+    return (vec)(raw & 0xffff0000u);
 }
 CPU_INLINE vec vec_load_bf16(const uint16_t *p) {
     vecu wide = {p[0], p[1], p[2], p[3]};
@@ -332,20 +341,36 @@ CPU_INLINE vec vec_zero(void) {
 CPU_INLINE int vec_lanes(int64_t n) {
     return n <= 0 ? 0 : n >= VEC ? VEC : (int)n;
 }
-/* Neighbouring halves are added until one lane is left: the same tree whatever the data. */
+/* Across lanes: lane i and lane i + VEC/2 are joined, then i and i + VEC/4, …: the same tree whatever the data. */
+#if defined(CPU_AVX512) || defined(CPU_AVX2)
+CPU_INLINE __m128 vec_halve(__m256 a, const bool sum) {
+    __m128 low = _mm256_castps256_ps128(a), high = _mm256_extractf128_ps(a, 1);
+    return sum ? _mm_add_ps(low, high) : _mm_max_ps(low, high);
+}
+CPU_INLINE float vec_across(vec a, const bool sum) {
+#if defined(CPU_AVX512)
+    __m256 low = _mm512_castps512_ps256(a), high = _mm512_extractf32x8_ps(a, 1);
+    __m128 four = vec_halve(sum ? _mm256_add_ps(low, high) : _mm256_max_ps(low, high), sum);
+#else
+    __m128 four = vec_halve(a, sum);
+#endif
+    __m128 upper = _mm_movehl_ps(four, four);
+    __m128 two = sum ? _mm_add_ps(four, upper) : _mm_max_ps(four, upper);
+    upper = _mm_shuffle_ps(two, two, 1);
+    return _mm_cvtss_f32(sum ? _mm_add_ss(two, upper) : _mm_max_ss(two, upper));
+}
+#else
+CPU_INLINE float vec_across(vec a, const bool sum) {
+    float x = sum ? a[0] + a[2] : a[0] > a[2] ? a[0] : a[2];
+    float y = sum ? a[1] + a[3] : a[1] > a[3] ? a[1] : a[3];
+    return sum ? x + y : x > y ? x : y;
+}
+#endif
 CPU_INLINE float vec_sum(vec a) {
-    float lane[VEC];
-    vec_store(lane, a);
-    for (int width = VEC / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] += lane[i + width];
-    return lane[0];
+    return vec_across(a, true);
 }
 CPU_INLINE float vec_largest(vec a) {
-    float lane[VEC];
-    vec_store(lane, a);
-    for (int width = VEC / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; i++) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-    return lane[0];
+    return vec_across(a, false);
 }
 
 #endif

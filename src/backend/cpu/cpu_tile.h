@@ -41,122 +41,108 @@ enum { AHEAD = 2048 }; /* bytes between a panel's read and its prefetch */
         CPU_UNROLL for (int v_ = 0; v_ < (P)*PANEL_VECS; v_++) acc[r_][v_] = vec_fma(x_, (w)[v_], acc[r_][v_]);        \
     }
 
-/* How far ahead of byte `at` of a panel to fetch, when four panels of `bytes` follow each other: AHEAD inside the panel,
- * past its end at the panel that the same stream reads next. */
-CPU_INLINE ptrdiff_t tile_ahead(ptrdiff_t at, ptrdiff_t bytes) {
-    return at + AHEAD < bytes ? AHEAD : AHEAD + (QUAD - 1) * bytes;
-}
-
-CPU_INLINE void tile_prefetch(const int P, const char *const *panel, ptrdiff_t at) {
-    CPU_UNROLL for (int p = 0; p < P; p++) __builtin_prefetch(panel[p] + at, 0, 3);
-}
-
-CPU_INLINE void tile_load_f32(const int P, vec *w, const char *const *panel, ptrdiff_t at) {
-    CPU_UNROLL for (int p = 0; p < P; p++) CPU_UNROLL for (int v = 0; v < PANEL_VECS; v++) w[p * PANEL_VECS + v] =
-        vec_load((const float *)(const void *)(panel[p] + at) + v * VEC);
-}
-
-CPU_INLINE void tile_load_f16(const int P, vec *w, const char *const *panel, ptrdiff_t at) {
-    CPU_UNROLL for (int p = 0; p < P; p++) CPU_UNROLL for (int v = 0; v < PANEL_VECS; v++) w[p * PANEL_VECS + v] =
-        vec_load_f16((const uint16_t *)(const void *)(panel[p] + at) + v * VEC);
-}
-
-CPU_INLINE void tile_load_bf16(const int P, vec *even, vec *odd, const char *const *panel, ptrdiff_t at) {
-    CPU_UNROLL for (int p = 0; p < P; p++) CPU_UNROLL for (int v = 0; v < PANEL_VECS; v++)
-        vec_load_bf16_pairs((const uint16_t *)(const void *)(panel[p] + at) + v * 2 * VEC, &even[p * PANEL_VECS + v],
-                            &odd[p * PANEL_VECS + v]);
-}
-
-CPU_INLINE void tile_f32(const int R, const int P, float *c, const float *x, const char *const *panel, int64_t K,
-                         bool fresh, bool stream) {
-    ACC(acc);
-    vec w[QUAD * PANEL_VECS];
-    ACC_LOAD(R, P, acc, c, QUAD_WIDTH, fresh);
-    const ptrdiff_t bytes = K * PANEL * 4;
-    for (ptrdiff_t at = 0; at < bytes; at += PANEL * 4, x += R) {
-        if (stream) tile_prefetch(P, panel, at + tile_ahead(at, bytes));
-        tile_load_f32(P, w, panel, at);
-        ACC_ADD(R, P, acc, x, 1, w);
-    }
-    ACC_STORE(R, P, acc, c, QUAD_WIDTH);
-}
-
-CPU_INLINE void tile_f16(const int R, const int P, float *c, const float *x, const char *const *panel, int64_t K,
-                         bool fresh, bool stream) {
-    ACC(acc);
-    vec w[QUAD * PANEL_VECS];
-    ACC_LOAD(R, P, acc, c, QUAD_WIDTH, fresh);
-    const ptrdiff_t bytes = K * PANEL * 2;
-    for (ptrdiff_t at = 0; at < bytes; at += PANEL * 2, x += R) {
-        if (stream) tile_prefetch(P, panel, at + tile_ahead(at, bytes));
-        tile_load_f16(P, w, panel, at);
-        ACC_ADD(R, P, acc, x, 1, w);
-    }
-    ACC_STORE(R, P, acc, c, QUAD_WIDTH);
-}
-
-CPU_INLINE void tile_bf16(const int R, const int P, float *c, const float *x, const char *const *panel, int64_t K,
-                          bool fresh, bool stream) {
-    ACC(acc);
-    vec even[QUAD * PANEL_VECS], odd[QUAD * PANEL_VECS];
-    ACC_LOAD(R, P, acc, c, QUAD_WIDTH, fresh);
-    const ptrdiff_t pairs = K / 2 * PANEL * 4, bytes = (K + 1) / 2 * PANEL * 4;
-    for (ptrdiff_t at = 0; at < pairs; at += PANEL * 4, x += 2 * R) {
-        if (stream) tile_prefetch(P, panel, at + tile_ahead(at, bytes));
-        tile_load_bf16(P, even, odd, panel, at);
-        ACC_ADD(R, P, acc, x, 1, even);
-        ACC_ADD(R, P, acc, x + R, 1, odd);
-    }
-    if (K % 2) {
-        tile_load_bf16(P, even, odd, panel, pairs);
-        ACC_ADD(R, P, acc, x, 1, even);
-    }
-    ACC_STORE(R, P, acc, c, QUAD_WIDTH);
-}
-
-/* A quad in passes of P panels. `type` is a constant after inlining. */
-CPU_INLINE void tile_quad(const enum weight_type type, const int R, const int P, float *c, const float *x,
-                          const void *const panels[QUAD], int64_t K, bool fresh, bool stream) {
-    for (int q = 0; q < QUAD; q += P) {
-        const char *panel[QUAD];
-        for (int p = 0; p < P; p++) panel[p] = panels[q + p];
-        float *part = c + q * PANEL;
+/* w = the P panels' weights for one k at byte `at`; `odd` picks the second of a BF16 pair. */
+CPU_INLINE void tile_load(const enum weight_type type, const bool odd, const int P, vec *w, const char *const *panel,
+                          ptrdiff_t at) {
+    CPU_UNROLL for (int p = 0; p < P; p++) CPU_UNROLL for (int v = 0; v < PANEL_VECS; v++) {
+        const void *line = panel[p] + at;
+        vec *to = &w[p * PANEL_VECS + v];
         if (type == WEIGHT_F32)
-            tile_f32(R, P, part, x, panel, K, fresh, stream);
+            *to = vec_load((const float *)line + v * VEC);
         else if (type == WEIGHT_F16)
-            tile_f16(R, P, part, x, panel, K, fresh, stream);
+            *to = vec_load_f16((const uint16_t *)line + v * VEC);
+        else if (odd)
+            *to = vec_load_bf16_odd((const uint16_t *)line + v * 2 * VEC);
         else
-            tile_bf16(R, P, part, x, panel, K, fresh, stream);
+            *to = vec_load_bf16_even((const uint16_t *)line + v * 2 * VEC);
     }
 }
 
-#define TILE_DEFINE(type, R)                                                                                           \
-    static void tile_##type##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K, bool fresh,     \
-                                  bool stream) {                                                                       \
-        if (stream)                                                                                                    \
-            tile_quad(WEIGHT_##type, R, TILE_PANELS(R), c, x, panels, K, fresh, true);                                 \
-        else                                                                                                           \
-            tile_quad(WEIGHT_##type, R, TILE_PANELS(R), c, x, panels, K, fresh, false);                                \
+/* Fetches AHEAD of byte `at` of P neighbouring panels of `bytes`; past their end, in the P panels that come next. */
+CPU_INLINE void tile_ahead(const int P, const char *const *panel, ptrdiff_t at, ptrdiff_t bytes) {
+    ptrdiff_t to = at + AHEAD < bytes ? at + AHEAD : at + AHEAD + (P - 1) * bytes;
+    CPU_UNROLL for (int p = 0; p < P; p++) __builtin_prefetch(panel[p] + to, 0, 3);
+}
+
+/* P panels in one pass over K. `type` and `stream` are constants after inlining; next and step are for blocks. */
+CPU_INLINE void tile_pass(const enum weight_type type, const bool stream, const int R, const int P, float *c,
+                          const float *x, const char *const *panel, int64_t K, bool fresh, const char *const *next,
+                          ptrdiff_t step) {
+    ACC(acc);
+    vec w[QUAD * PANEL_VECS];
+    ACC_LOAD(R, P, acc, c, QUAD_WIDTH, fresh);
+    const int inputs = type == WEIGHT_BF16 ? 2 : 1; /* inputs that lie together */
+    const ptrdiff_t line = type == WEIGHT_F16 ? PANEL * 2 : PANEL * 4;
+    const ptrdiff_t whole = K / inputs * line, bytes = (K + inputs - 1) / inputs * line;
+    ptrdiff_t fetch = 0;
+    for (ptrdiff_t at = 0; at < whole; at += line, x += inputs * R, fetch += step) {
+        if (stream)
+            tile_ahead(P, panel, at, bytes);
+        else
+            CPU_UNROLL for (int p = 0; p < P; p++) __builtin_prefetch(next[p] + fetch, 0, 2);
+        tile_load(type, false, P, w, panel, at);
+        ACC_ADD(R, P, acc, x, 1, w);
+        if (inputs == 1) continue;
+        tile_load(type, true, P, w, panel, at);
+        ACC_ADD(R, P, acc, x + R, 1, w);
     }
+    if (whole < bytes) { /* an odd last input of BF16 */
+        tile_load(type, false, P, w, panel, whole);
+        ACC_ADD(R, P, acc, x, 1, w);
+    }
+    ACC_STORE(R, P, acc, c, QUAD_WIDTH);
+}
+
+#define TILE_STREAM_DEFINE(type, R)                                                                                    \
+    static void tile_stream_##type##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K) {        \
+        const int P = TILE_PANELS(R);                                                                                  \
+        for (int q = 0; q < QUAD; q += P) {                                                                            \
+            const char *panel[QUAD];                                                                                   \
+            CPU_UNROLL for (int p = 0; p < P; p++) panel[p] = panels[q + p];                                           \
+            tile_pass(WEIGHT_##type, true, R, P, c + q * PANEL, x, panel, K, true, panel, 0);                          \
+        }                                                                                                              \
+    }
+
+#define TILE_BLOCK_DEFINE(type, R)                                                                                     \
+    static void tile_block_##type##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K,           \
+                                        bool fresh, const struct cpu_fetch *fetch) {                                   \
+        const int P = TILE_PANELS(R);                                                                                  \
+        for (int q = 0; q < QUAD; q += P) {                                                                            \
+            const char *panel[QUAD], *next[QUAD];                                                                      \
+            CPU_UNROLL for (int p = 0; p < P; p++) panel[p] = panels[q + p], next[p] = fetch->next[q + p];             \
+            tile_pass(WEIGHT_##type, false, R, P, c + q * PANEL, x, panel, K, fresh, next, fetch->step);               \
+        }                                                                                                              \
+    }
+
+/* ---- one of each for every height -------------------------------------------------------------------------------- */
 
 /* X(type, R) for every tile height of this instruction set. */
 #if defined(CPU_AVX512)
 #define TILE_MAP(X, type)                                                                                              \
     X(type, 1)                                                                                                         \
-    X(type, 2) X(type, 3) X(type, 4) X(type, 5) X(type, 6) X(type, 7) X(type, 8) X(type, 9) X(type, 10) X(type, 11)    \
-        X(type, 12) X(type, 13) X(type, 14)
+    X(type, 2)                                                                                                         \
+    X(type, 3)                                                                                                         \
+    X(type, 4)                                                                                                         \
+    X(type, 5) X(type, 6) X(type, 7) X(type, 8) X(type, 9) X(type, 10) X(type, 11) X(type, 12) X(type, 13) X(type, 14)
 #elif defined(CPU_AVX2)
 #define TILE_MAP(X, type) X(type, 1) X(type, 2) X(type, 3) X(type, 4) X(type, 5) X(type, 6)
 #else
 #define TILE_MAP(X, type) X(type, 1) X(type, 2) X(type, 3)
 #endif
 
-TILE_MAP(TILE_DEFINE, F32)
-TILE_MAP(TILE_DEFINE, F16)
-TILE_MAP(TILE_DEFINE, BF16)
+TILE_MAP(TILE_STREAM_DEFINE, F32)
+TILE_MAP(TILE_STREAM_DEFINE, F16)
+TILE_MAP(TILE_STREAM_DEFINE, BF16)
+TILE_MAP(TILE_BLOCK_DEFINE, F32)
+TILE_MAP(TILE_BLOCK_DEFINE, F16)
+TILE_MAP(TILE_BLOCK_DEFINE, BF16)
 
-#define TILE_ENTRY(type, R) [WEIGHT_##type][R] = tile_##type##_##R,
-#define TILE_TABLE          TILE_MAP(TILE_ENTRY, F32) TILE_MAP(TILE_ENTRY, F16) TILE_MAP(TILE_ENTRY, BF16)
+#define TILE_STREAM_ENTRY(type, R) [WEIGHT_##type][R] = tile_stream_##type##_##R,
+#define TILE_STREAM_TABLE                                                                                              \
+    TILE_MAP(TILE_STREAM_ENTRY, F32) TILE_MAP(TILE_STREAM_ENTRY, F16) TILE_MAP(TILE_STREAM_ENTRY, BF16)
+#define TILE_BLOCK_ENTRY(type, R) [WEIGHT_##type][R] = tile_block_##type##_##R,
+#define TILE_BLOCK_TABLE                                                                                               \
+    TILE_MAP(TILE_BLOCK_ENTRY, F32) TILE_MAP(TILE_BLOCK_ENTRY, F16) TILE_MAP(TILE_BLOCK_ENTRY, BF16)
 
 static void tile_widen(float *to, const void *panel, enum weight_type type, int64_t K) {
     const uint16_t *from = panel;
@@ -166,10 +152,9 @@ static void tile_widen(float *to, const void *panel, enum weight_type type, int6
     }
     for (int64_t k = 0; k < K; k += 2) {
         for (int v = 0; v < PANEL_VECS; v++) {
-            vec even, odd;
-            vec_load_bf16_pairs(from + k * PANEL + v * 2 * VEC, &even, &odd);
-            vec_store(to + k * PANEL + v * VEC, even);
-            if (k + 1 < K) vec_store(to + (k + 1) * PANEL + v * VEC, odd);
+            const uint16_t *pairs = from + k * PANEL + v * 2 * VEC;
+            vec_store(to + k * PANEL + v * VEC, vec_load_bf16_even(pairs));
+            if (k + 1 < K) vec_store(to + (k + 1) * PANEL + v * VEC, vec_load_bf16_odd(pairs));
         }
     }
 }

@@ -34,9 +34,20 @@ static size_t max_inputs(const struct backend_limits *l) {
     return larger(larger((size_t)l->D, (size_t)l->F), (size_t)l->H * (size_t)l->Dh);
 }
 
+/* Chunk states for as many decoding items as are worth splitting (fewer than two for each thread), within reason. */
+static size_t states_floats(const struct backend_limits *l, int32_t threads) {
+    enum { MOST = 16 << 20 };
+    size_t heads = (size_t)(l->H / l->Hkv) < ATTEND_ROWS ? (size_t)(l->H / l->Hkv) : ATTEND_ROWS;
+    size_t chunks = ceil_div((size_t)l->context, CHUNK), count;
+    if (threads == 1 || chunks == 1) return 0;
+    if (!size_mul(2 * (size_t)threads * chunks, cpu_attend_state((int32_t)heads, l->Dh), &count) || count > MOST)
+        return MOST;
+    return round_up(count, PANEL);
+}
+
 /* Where the pieces of the workspace lie, in bytes from its start, each on a cache line of its own. */
 struct workspace_plan {
-    size_t packed, normed, scratch, item_start, drawn, total;
+    size_t packed, normed, scratch, states, item_start, drawn, total;
 };
 
 static struct workspace_plan plan_workspace(const struct backend_limits *l, int32_t threads) {
@@ -48,6 +59,8 @@ static struct workspace_plan plan_workspace(const struct backend_limits *l, int3
     at += round_up((size_t)l->max_logits * (size_t)l->D * sizeof(float), 64);
     p.scratch = at;
     at += (size_t)threads * scratch_floats(l) * sizeof(float);
+    p.states = at;
+    at += states_floats(l, threads) * sizeof(float);
     p.item_start = at;
     at += round_up(((size_t)l->max_tokens + 1) * sizeof(int32_t), 64);
     p.drawn = at;
@@ -110,6 +123,8 @@ tempera_status cpu_prepare(struct backend *backend, const struct backend_limits 
     }
     b->packed = (float *)(void *)(base + plan.packed);
     b->normed = (float *)(void *)(base + plan.normed);
+    b->states = (float *)(void *)(base + plan.states);
+    b->states_count = states_floats(limits, b->threads);
     b->item_start = (int32_t *)(void *)(base + plan.item_start);
     b->drawn = (struct draw_result *)(void *)(base + plan.drawn);
     for (int32_t i = 0; i < b->threads; i++) {

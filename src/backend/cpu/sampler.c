@@ -61,9 +61,15 @@ static size_t lay_out(struct cpu_sampler *out, char *base) {
     struct row_info *row = carve(&carver, rows, sizeof *row);
     out->wanted = carve(&carver, rows, sizeof *out->wanted);
     float *block_max = carve(&carver, rows * blocks, sizeof *block_max);
+    float *short_z = carve(&carver, rows * SHORTLIST_MAX, sizeof *short_z);
+    int32_t *short_id = carve(&carver, rows * SHORTLIST_MAX, sizeof *short_id);
     struct scratch unused;
     for (int i = 0; i < out->parts; i++) carve_scratch(&carver, base ? &scratch[i] : &unused, V, blocks);
-    for (size_t r = 0; base && r < rows; r++) row[r].block_max = block_max + r * blocks;
+    for (size_t r = 0; base && r < rows; r++) {
+        row[r].block_max = block_max + r * blocks;
+        row[r].shortlist.z = short_z + r * SHORTLIST_MAX;
+        row[r].shortlist.id = short_id + r * SHORTLIST_MAX;
+    }
     out->scratch = scratch;
     out->row = row;
     return carver.used;
@@ -77,8 +83,8 @@ size_t cpu_sampler_workspace(int32_t V, int32_t max_branches, int32_t max_logits
     return lay_out(&size, NULL);
 }
 
-tempera_status cpu_sampler_create(struct cpu_sampler **sampler, int32_t V, int32_t max_branches,
-                                  int32_t max_logits, int threads, tempera_error *err) {
+tempera_status cpu_sampler_create(struct cpu_sampler **sampler, int32_t V, int32_t max_branches, int32_t max_logits,
+                                  int threads, tempera_error *err) {
     *sampler = NULL;
     if (V < 1 || V > CPU_SAMPLER_MAX_VOCABULARY)
         return fail(err, TEMPERA_UNSUPPORTED, "sampler: expected a vocabulary of 1 to %d tokens, found %" PRId32,
@@ -113,7 +119,8 @@ static bool usable(const struct sampler_kernels *kernels) {
     if (kernels == &sampler_avx512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-    if (kernels == &sampler_avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
+    if (kernels == &sampler_avx2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2");
 #endif
     return kernels == &sampler_portable;
 }
@@ -144,19 +151,17 @@ const char *cpu_sampler_instructions(const struct cpu_sampler *s) {
 static bool order_is_sound(const tempera_order *order) {
     if (order->count > TEMPERA_STAGE_COUNT) return false;
     for (int i = 0; i < order->count; i++)
-        if (order->stage[i] >= TEMPERA_STAGE_COUNT || memchr(order->stage, order->stage[i], (size_t)i))
-            return false;
+        if (order->stage[i] >= TEMPERA_STAGE_COUNT || memchr(order->stage, order->stage[i], (size_t)i)) return false;
     return true;
 }
 
 static bool params_are_sound(const struct branch_params *p) {
     return order_is_sound(&p->order) && p->temperature >= 0.0f &&
-           (p->temperature == 0.0f || (p->inv_temperature > 0.0f && p->inv_temperature < INFINITY)) &&
-           p->top_k >= 0 && p->top_p >= 0.0f && p->min_p_distance >= 0.0f && p->typical_p >= 0.0f &&
-           p->repetition_penalty > 0.0f && p->repetition_penalty < INFINITY &&
-           isfinite(p->frequency_penalty) && isfinite(p->presence_penalty) && p->penalty_window >= 0 &&
-           p->no_repeat_ngram >= 0 && p->no_repeat_ngram <= NGRAM_MAX && p->logprobs <= DRAW_TOP_MAX &&
-           (p->bias_count == 0 || p->bias) && (p->suppress_count == 0 || p->suppress);
+           (p->temperature == 0.0f || (p->inv_temperature > 0.0f && p->inv_temperature < INFINITY)) && p->top_k >= 0 &&
+           p->top_p >= 0.0f && p->min_p_distance >= 0.0f && p->typical_p >= 0.0f && p->repetition_penalty > 0.0f &&
+           p->repetition_penalty < INFINITY && isfinite(p->frequency_penalty) && isfinite(p->presence_penalty) &&
+           p->penalty_window >= 0 && p->no_repeat_ngram >= 0 && p->no_repeat_ngram <= NGRAM_MAX &&
+           p->logprobs <= DRAW_TOP_MAX && (p->bias_count == 0 || p->bias) && (p->suppress_count == 0 || p->suppress);
 }
 
 static tempera_status check_branch(const struct batch_view *view, int32_t b, int32_t V, tempera_error *err) {
@@ -178,8 +183,7 @@ static tempera_status check_branch(const struct batch_view *view, int32_t b, int
 
 static tempera_status check_view(const struct cpu_sampler *s, const struct batch_view *view, int32_t V,
                                  tempera_error *err) {
-    if (V < 1 || V > s->V || view->R < 0 || view->R > s->max_logits || view->B < 0 ||
-        view->B > s->max_branches)
+    if (V < 1 || V > s->V || view->R < 0 || view->R > s->max_logits || view->B < 0 || view->B > s->max_branches)
         return fail(err, TEMPERA_INVALID_ARGUMENT,
                     "draw: vocabulary %" PRId32 ", %" PRId32 " rows, %" PRId32
                     " branches do not fit the sampler's %" PRId32 ", %" PRId32 ", %" PRId32,
@@ -210,9 +214,16 @@ static void scan_rows(void *arg, int part, int parts) {
     struct cpu_sampler *s = job->sampler;
     for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->wanted_count;) {
         struct row_info *info = &s->row[s->wanted[i]];
-        const float *row = job_row(job, s->wanted[i]);
-        s->kernels->scan(row, job->V, info->block_max, &info->scan);
-        if (info->wanted_top >= 0) row_statistics(info, s->kernels, &s->scratch[part], row, job->V);
+        struct scratch *scratch = &s->scratch[part];
+        struct scores row = {job_row(job, s->wanted[i]), NULL, job->V, 1.0f};
+        s->kernels->scan(row.z, row.n, info->block_max, &info->scan);
+        if (info->scan.flags != 0) {
+            s->kernels->clean(scratch->dense, row.z, row.n, 1.0f);
+            row.z = scratch->dense;
+        }
+        info->shortlist.n = 0;
+        if (info->wants_shortlist) row_shortlist(info, s->kernels, scratch, &row);
+        if (info->wanted_top >= 0) row_statistics(info, s->kernels, scratch, &row);
     }
 }
 
@@ -250,6 +261,21 @@ static void draw_branches(void *arg, int part, int parts) {
         draw_branch(job, b, &job->sampler->scratch[part]);
 }
 
+/* A shortlist is of the row as it is; settings that edit scores would not get to use it. */
+static bool edits_scores(const struct branch_draw *branch) {
+    const struct branch_params *p = branch->params;
+    bool penalties = p->repetition_penalty != 1.0f || p->frequency_penalty != 0.0f || p->presence_penalty != 0.0f ||
+                     p->no_repeat_ngram > 0;
+    return p->bias_count > 0 || (penalties && branch->history_count > 0) ||
+           (p->suppress_count > 0 && branch->history_count - branch->prompt_count < p->min_tokens);
+}
+
+static bool wants_shortlist(const struct branch_draw *branch) {
+    const struct branch_params *p = branch->params;
+    bool filters = p->top_k > 0 || p->top_p < 1.0f || p->min_p > 0.0f;
+    return filters && p->temperature > 0.0f && (branch->forced < 0 || p->logprobs >= 0) && !edits_scores(branch);
+}
+
 /* Which rows are read, and what of them. */
 static void find_wanted_rows(struct job *job) {
     struct cpu_sampler *s = job->sampler;
@@ -261,7 +287,9 @@ static void find_wanted_rows(struct job *job) {
         if (info->wanted_top == UNSEEN) {
             s->wanted[job->wanted_count++] = branch->row;
             info->wanted_top = -1;
+            info->wants_shortlist = false;
         }
+        info->wants_shortlist |= wants_shortlist(branch);
         if (branch->params->logprobs > info->wanted_top) info->wanted_top = branch->params->logprobs;
     }
 }
@@ -279,8 +307,7 @@ static void run_job(struct job *job, struct pool *pool, pool_body *body, int32_t
 }
 
 tempera_status cpu_sampler_draw(struct cpu_sampler *s, struct pool *pool, const struct batch_view *view,
-                                const float *logits, int32_t V, struct draw_result *results,
-                                tempera_error *err) {
+                                const float *logits, int32_t V, struct draw_result *results, tempera_error *err) {
     TRY(check_view(s, view, V, err));
     struct job job = {.sampler = s, .view = view, .logits = logits, .V = V, .results = results};
     find_wanted_rows(&job);

@@ -2,13 +2,14 @@
  * written: the first edit copies it, the first filter turns it into a list of survivors. */
 #include "backend/cpu/sampler_internal.h"
 
-void chain_start(struct chain *c, const struct sampler_kernels *kernels, struct scratch *scratch,
-                 const float *row, int32_t V, const struct row_info *info) {
+void chain_start(struct chain *c, const struct sampler_kernels *kernels, struct scratch *scratch, const float *row,
+                 int32_t V, const struct row_info *info) {
     *c = (struct chain){
         .kernels = kernels,
         .scratch = scratch,
         .s = {row, NULL, V, 1.0f},
         .block_max = info->block_max,
+        .shortlist = info->shortlist.n > 0 ? &info->shortlist : NULL,
         .best = info->scan.max,
         .best_known = true,
     };
@@ -39,6 +40,7 @@ float *chain_edit(struct chain *c, int32_t id) {
     }
     c->best_known = false;
     c->block_max = NULL;
+    c->shortlist = NULL;
     if (!s->id) return (uint32_t)id < (uint32_t)s->n ? &own[id] : NULL;
     int32_t at = scores_find(s, id);
     return at < 0 ? NULL : &own[at];

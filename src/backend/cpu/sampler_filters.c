@@ -67,31 +67,19 @@ static uint64_t select_entry(struct entry *entry, int32_t n, uint64_t target) {
 
 /* ---- selection among candidates ------------------------------------------------------------------------------- */
 
-/* Candidates index[0, n), or 0 … n-1 when index is NULL, as entries; returns their weight. weigh NULL: one each. */
-static uint64_t make_entries(struct scratch *scratch, const struct scores *order, const struct scores *weigh,
-                             float best, const int32_t *index, int32_t n) {
-    uint64_t total = 0;
-    for (int32_t j = 0; j < n; j++) {
-        int32_t i = index ? index[j] : j;
-        uint64_t weight = weigh ? draw_weight(draw_distance(best, score_at(weigh, i))) : 1;
-        scratch->entry[j] = (struct entry){draw_rank(score_at(order, i), id_at(order, i)), weight};
-        total += weight;
-    }
-    return total;
-}
-
+/* The score at one end of a digit. No score has the key of -0, which would compare equal to +0 in the next digit. */
 static float digit_bound(uint32_t key) {
+    if (key == draw_key(-0.0f)) key--;
     if (key < DRAW_KEY_BANNED) key = DRAW_KEY_BANNED;
     if (key > DRAW_KEY_INFINITY) key = DRAW_KEY_INFINITY;
     return draw_unkey(key);
 }
 
 /* Rank of the last candidate that the goal keeps. A count goal must be at most order->n. */
-static uint64_t last_kept(const struct sampler_kernels *kernels, struct scratch *scratch,
-                          const struct scores *order, const struct scores *weigh, float best,
-                          const struct goal *goal) {
+static uint64_t last_kept(const struct sampler_kernels *kernels, struct scratch *scratch, const struct scores *order,
+                          const struct scores *weigh, float best, const struct goal *goal) {
     if (order->n <= DIRECT_MAX) {
-        uint64_t total = make_entries(scratch, order, weigh, best, NULL, order->n);
+        uint64_t total = kernels->entries(scratch->entry, order, weigh, best, NULL, order->n);
         return select_entry(scratch->entry, order->n, goal_target(goal, total));
     }
     uint64_t *sum = scratch->histogram, total = 0;
@@ -103,7 +91,7 @@ static uint64_t last_kept(const struct sampler_kernels *kernels, struct scratch 
     float low = digit_bound(digit << DIGIT_SHIFT);
     float high = digit_bound(digit << DIGIT_SHIFT | ((1u << DIGIT_SHIFT) - 1));
     int32_t n = kernels->collect(order, low, high, scratch->index);
-    make_entries(scratch, order, weigh, best, scratch->index, n);
+    kernels->entries(scratch->entry, order, weigh, best, scratch->index, n);
     return select_entry(scratch->entry, n, target);
 }
 
@@ -117,6 +105,7 @@ static void cut(struct chain *c, const struct scores *order, uint64_t last) {
     int32_t n = c->kernels->keep(order, &c->s, last, scratch->list, scratch->list_id);
     c->s = (struct scores){scratch->list, scratch->list_id, n, 1.0f};
     c->block_max = NULL;
+    c->shortlist = NULL;
 }
 
 /* With ties, the cut goes down to the highest id of the last score. */
@@ -126,21 +115,67 @@ static uint64_t with_ties(uint64_t last, bool keep_ties) {
 
 /* A lower bound of the k-th best rank of a whole row: the k-th best of the blocks' maxima. When k is small against the
  * number of blocks, few candidates besides the k best are above it. 0 when it would not pay. */
-static uint64_t blocks_bound(struct scratch *scratch, const struct scores *s, const float *block_max,
-                             int32_t k) {
+static uint64_t blocks_bound(const struct sampler_kernels *kernels, struct scratch *scratch, const struct scores *s,
+                             const float *block_max, int32_t k) {
     int32_t blocks = (int32_t)(((int64_t)s->n + SCAN_BLOCK - 1) / SCAN_BLOCK);
     if (!block_max || k > blocks / 2) return 0;
     struct scores maxima = {block_max, NULL, blocks, s->scale};
-    make_entries(scratch, &maxima, NULL, 0.0f, NULL, blocks);
+    kernels->entries(scratch->entry, &maxima, NULL, 0.0f, NULL, blocks);
     return with_ties(select_entry(scratch->entry, blocks, (uint64_t)k), true);
 }
 
+/* ---- the shortlist -------------------------------------------------------------------------------------------- */
+
+void row_shortlist(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
+                   const struct scores *s) {
+    struct shortlist *list = &info->shortlist;
+    list->n = 0;
+    int32_t least = s->n / SCAN_BLOCK / 2; /* half the blocks' maxima: a bound that few others reach */
+    if (least > SHORTLIST_LEAST) least = SHORTLIST_LEAST;
+    if (least < SHORTLIST_USEFUL) return;
+    uint64_t last = blocks_bound(kernels, scratch, s, info->block_max, least);
+    if (last >> 32 <= DRAW_KEY_BANNED) return;
+    int32_t n = kernels->keep(s, s, last, scratch->list, scratch->list_id);
+    if (n > SHORTLIST_MAX) return; /* many ties */
+    memcpy(list->z, scratch->list, (size_t)n * sizeof *list->z);
+    memcpy(list->id, scratch->list_id, (size_t)n * sizeof *list->id);
+    list->n = n;
+    list->bound = draw_unkey((uint32_t)(last >> 32));
+}
+
+/* Makes the cut within the shortlist when that is all it can touch: tokens outside have at most the score of the bound
+ * (scaling may round them up to it). False: nothing was done. */
+static bool cut_shortlist(struct chain *c, uint64_t last) {
+    const struct shortlist *list = c->shortlist;
+    if ((uint32_t)(last >> 32) <= draw_key(list->bound * c->s.scale + 0.0f)) return false;
+    c->s.z = list->z;
+    c->s.id = list->id;
+    c->s.n = list->n;
+    cut(c, &c->s, last);
+    return true;
+}
+
+/* A top_k or top_p cut decided by the shortlist alone. `total`: of the weights of all candidates, when by mass. */
+static bool cut_by_shortlist(struct chain *c, const struct goal *goal, uint64_t total, bool keep_ties) {
+    if (!c->shortlist) return false;
+    const struct sampler_kernels *kernels = sampler_kernels_for(c->kernels, c->best);
+    struct scores list = {c->shortlist->z, c->shortlist->id, c->shortlist->n, c->s.scale};
+    uint64_t target = goal_target(goal, total);
+    const struct scores *weigh = goal->by_mass ? &list : NULL;
+    uint64_t weight = kernels->entries(c->scratch->entry, &list, weigh, c->best, NULL, list.n);
+    if (weight < target) return false;
+    return cut_shortlist(c, with_ties(select_entry(c->scratch->entry, list.n, target), keep_ties));
+}
+
+/* ---- the filters ---------------------------------------------------------------------------------------------- */
+
 void chain_top_k(struct chain *c, int32_t k, bool keep_ties) {
     if (k >= c->s.n) return;
-    uint64_t bound = blocks_bound(c->scratch, &c->s, c->block_max, k);
+    struct goal goal = {false, (uint64_t)k};
+    if (cut_by_shortlist(c, &goal, 0, keep_ties)) return;
+    uint64_t bound = blocks_bound(c->kernels, c->scratch, &c->s, c->block_max, k);
     if (bound > 0) cut(c, &c->s, bound);
     if (k >= c->s.n) return; /* fewer than k are not banned */
-    struct goal goal = {false, (uint64_t)k};
     uint64_t last = last_kept(c->kernels, c->scratch, &c->s, NULL, c->best, &goal);
     cut(c, &c->s, with_ties(last, keep_ties));
 }
@@ -148,6 +183,11 @@ void chain_top_k(struct chain *c, int32_t k, bool keep_ties) {
 void chain_top_p(struct chain *c, float p, bool keep_ties) {
     const struct sampler_kernels *kernels = sampler_kernels_for(c->kernels, c->best);
     struct goal goal = {true, draw_fraction(p)};
+    if (c->shortlist) {
+        struct mass mass;
+        kernels->mass(&c->s, c->best, &mass);
+        if (cut_by_shortlist(c, &goal, mass.total, keep_ties)) return;
+    }
     uint64_t last = last_kept(kernels, c->scratch, &c->s, &c->s, c->best, &goal);
     cut(c, &c->s, with_ties(last, keep_ties));
 }
@@ -163,7 +203,9 @@ void chain_min_p(struct chain *c, float distance) {
             low = middle;
         }
     }
-    cut(c, &c->s, (uint64_t)high << 32);
+    uint64_t last = (uint64_t)high << 32;
+    if (c->shortlist && cut_shortlist(c, last)) return;
+    cut(c, &c->s, last);
 }
 
 void chain_typical_p(struct chain *c, float p, bool keep_ties) {
@@ -183,7 +225,7 @@ int32_t best_ranks(const struct sampler_kernels *kernels, struct scratch *scratc
                    const float *block_max, int32_t k) {
     if (k > s->n) k = s->n;
     if (k == 0) return 0;
-    uint64_t last = blocks_bound(scratch, s, block_max, k);
+    uint64_t last = blocks_bound(kernels, scratch, s, block_max, k);
     struct goal goal = {false, (uint64_t)k};
     if (last == 0) last = last_kept(kernels, scratch, s, NULL, 0.0f, &goal);
     int32_t n = kernels->keep(s, s, last, scratch->list, scratch->list_id);
@@ -192,7 +234,7 @@ int32_t best_ranks(const struct sampler_kernels *kernels, struct scratch *scratc
         last = last_kept(kernels, scratch, &list, NULL, 0.0f, &goal);
         list.n = kernels->keep(&list, &list, last, scratch->list, scratch->list_id);
     }
-    make_entries(scratch, &list, NULL, 0.0f, NULL, list.n);
+    kernels->entries(scratch->entry, &list, NULL, 0.0f, NULL, list.n);
     sort_entries(scratch->entry, list.n);
     return list.n;
 }

@@ -6,11 +6,14 @@
 #include "base/draw_math.h"
 
 enum {
-    SCAN_BLOCK = 64,       /* scores whose maximum is kept, to find the best k without reading all */
-    DIGIT_BITS = 11,       /* of the key: the first step of a selection */
+    SCAN_BLOCK = 64, /* scores whose maximum is kept, to find the best k without reading all */
+    DIGIT_BITS = 11, /* of the key: the first step of a selection */
     DIGIT_SHIFT = 32 - DIGIT_BITS,
     DIGIT_COUNT = 1 << DIGIT_BITS,
-    PACK_SLACK = 16,       /* what collect and keep may write beyond what they return */
+    SHORTLIST_USEFUL = 16, /* the fewest tokens that are worth a shortlist */
+    SHORTLIST_LEAST = 256, /* how many it is made to have, when the row is long enough */
+    SHORTLIST_MAX = 2048,
+    PACK_SLACK = 16, /* what collect and keep may write beyond what they return */
     NGRAM_MAX = 1024
 };
 
@@ -68,6 +71,10 @@ struct mass {
     uint64_t high, low; /* for draw_mean_distance */
 };
 
+struct entry { /* one candidate of a selection */
+    uint64_t rank, weight;
+};
+
 struct noise {
     uint64_t seed;
     int32_t position, sample;
@@ -92,6 +99,10 @@ struct sampler_kernels {
     void (*histogram)(const struct scores *order, const struct scores *weigh, float best, uint64_t *histogram);
     /* Indices i, ascending, with low <= score of order <= high; returns their number. */
     int32_t (*collect)(const struct scores *order, float low, float high, int32_t *index);
+    /* The candidates index[0, n), or 0 … n-1 when index is NULL, as entries: order's ranks, weigh's weights or 1 when weigh
+     * is NULL. Returns the sum of the weights. */
+    uint64_t (*entries)(struct entry *out, const struct scores *order, const struct scores *weigh, float best,
+                        const int32_t *index, int32_t n);
     /* Keeps, in ascending order, score and id of each candidate of s whose rank by order's score is at least `last`;
      * returns their number. order and s have the same n and ids; the outputs may be s's own arrays. */
     int32_t (*keep)(const struct scores *order, const struct scores *s, uint64_t last, float *z, int32_t *id);
@@ -146,30 +157,36 @@ static inline void race_enter(struct race_leader *leader, float d, uint32_t word
 
 /* ---- buffers -------------------------------------------------------------------------------------------------- */
 
-struct entry { /* one candidate of a selection */
-    uint64_t rank, weight;
-};
-
 /* What one part of the pool works in; V is the vocabulary. */
 struct scratch {
-    float *dense;         /* [V] the row with edits */
-    float *list;          /* [V + PACK_SLACK] survivors' scores */
-    int32_t *list_id;     /* [V + PACK_SLACK] and ids */
-    float *order;         /* [V] typicality; unfiltered scores */
-    int32_t *index;       /* [V + PACK_SLACK] */
-    int32_t *count;       /* [V] zero between uses */
-    struct entry *entry;  /* [V] */
-    float *block_max;     /* [ceil(V / SCAN_BLOCK)] */
-    uint64_t *histogram;  /* [DIGIT_COUNT] */
+    float *dense;        /* [V] the row with edits */
+    float *list;         /* [V + PACK_SLACK] survivors' scores */
+    int32_t *list_id;    /* [V + PACK_SLACK] and ids */
+    float *order;        /* [V] typicality; unfiltered scores */
+    int32_t *index;      /* [V + PACK_SLACK] */
+    int32_t *count;      /* [V] zero between uses */
+    struct entry *entry; /* [V] */
+    float *block_max;    /* [ceil(V / SCAN_BLOCK)] */
+    uint64_t *histogram; /* [DIGIT_COUNT] */
 };
 
-/* What all branches of a logits row share; the second part when one of them wants statistics. */
+/* The best of a row, which most cuts never leave: all tokens whose logit is at least `bound`. */
+struct shortlist {
+    float *z;    /* [SHORTLIST_MAX] clean */
+    int32_t *id; /* [SHORTLIST_MAX] ascending */
+    int32_t n;   /* 0: there is none */
+    float bound;
+};
+
+/* What all branches of a logits row share. */
 struct row_info {
     struct scan scan;
-    float *block_max;     /* [ceil(V / SCAN_BLOCK)] */
-    int32_t wanted_top;   /* -1: no statistics */
+    float *block_max; /* [ceil(V / SCAN_BLOCK)] */
+    struct shortlist shortlist;
+    bool wants_shortlist;
+    int32_t wanted_top; /* -1: no statistics, and nothing below is filled */
     struct mass mass;
-    double log_total;     /* log(sum of exp(-d)) */
+    double log_total; /* log(sum of exp(-d)) */
     float entropy;
     int32_t top_count;
     int32_t top_token[DRAW_TOP_MAX];
@@ -181,8 +198,9 @@ struct chain {
     const struct sampler_kernels *kernels;
     struct scratch *scratch;
     struct scores s;
-    const float *block_max; /* of s.z when s is a whole row, else NULL */
-    float best;             /* largest score, when best_known */
+    const float *block_max;            /* of s.z when s is a whole row, else NULL */
+    const struct shortlist *shortlist; /* of s.z when s is the whole unedited row, else NULL */
+    float best;                        /* largest score, when best_known */
     bool best_known;
 };
 
@@ -203,6 +221,8 @@ void chain_bias(struct chain *c, const struct branch_params *p);
 float *chain_edit(struct chain *c, int32_t id);
 
 /* sampler_filters.c */
+void row_shortlist(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
+                   const struct scores *s);
 void chain_top_k(struct chain *c, int32_t k, bool keep_ties);
 void chain_top_p(struct chain *c, float p, bool keep_ties);
 void chain_min_p(struct chain *c, float distance);
@@ -213,7 +233,7 @@ int32_t best_ranks(const struct sampler_kernels *kernels, struct scratch *scratc
 
 /* sampler_stats.c */
 void row_statistics(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
-                    const float *row, int32_t V);
+                    const struct scores *s);
 void draw_statistics(struct draw_result *out, struct chain *c, const struct branch_draw *branch, const float *row,
                      const struct row_info *info);
 

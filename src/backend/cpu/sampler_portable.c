@@ -41,12 +41,10 @@ static void moments(const struct scores *s, float best, struct mass *out) {
 }
 
 static void typicality(float *out, const struct scores *s, float best, float mean) {
-    for (int32_t i = 0; i < s->n; i++)
-        out[i] = draw_typicality(draw_distance(best, score_at(s, i)), mean);
+    for (int32_t i = 0; i < s->n; i++) out[i] = draw_typicality(draw_distance(best, score_at(s, i)), mean);
 }
 
-static void histogram(const struct scores *order, const struct scores *weigh, float best,
-                      uint64_t *histogram) {
+static void histogram(const struct scores *order, const struct scores *weigh, float best, uint64_t *histogram) {
     memset(histogram, 0, DIGIT_COUNT * sizeof *histogram);
     for (int32_t i = 0; i < order->n; i++) {
         uint64_t w = weigh ? draw_weight(draw_distance(best, score_at(weigh, i))) : 1;
@@ -63,8 +61,19 @@ static int32_t collect(const struct scores *order, float low, float high, int32_
     return count;
 }
 
-static int32_t keep(const struct scores *order, const struct scores *s, uint64_t last, float *z,
-                    int32_t *id) {
+static uint64_t entries(struct entry *out, const struct scores *order, const struct scores *weigh, float best,
+                        const int32_t *index, int32_t n) {
+    uint64_t total = 0;
+    for (int32_t j = 0; j < n; j++) {
+        int32_t i = index ? index[j] : j;
+        uint64_t weight = weigh ? draw_weight(draw_distance(best, score_at(weigh, i))) : 1;
+        out[j] = (struct entry){draw_rank(score_at(order, i), id_at(order, i)), weight};
+        total += weight;
+    }
+    return total;
+}
+
+static int32_t keep(const struct scores *order, const struct scores *s, uint64_t last, float *z, int32_t *id) {
     int32_t count = 0;
     for (int32_t i = 0; i < s->n; i++) {
         if (draw_rank(score_at(order, i), id_at(s, i)) < last) continue;
@@ -96,8 +105,7 @@ static int32_t race(const struct scores *s, float best, const struct noise *nois
             words = draw_words(noise->seed, noise->position, noise->sample, block);
         }
         float d = draw_distance(best, score_at(s, i));
-        if (race_measure(d * DRAW_LOG2E, words.w[id & 3]) <= leader.limit)
-            race_enter(&leader, d, words.w[id & 3], id);
+        if (race_measure(d * DRAW_LOG2E, words.w[id & 3]) <= leader.limit) race_enter(&leader, d, words.w[id & 3], id);
     }
     return leader.id;
 }
@@ -112,6 +120,7 @@ const struct sampler_kernels sampler_portable = {
     .typicality = typicality,
     .histogram = histogram,
     .collect = collect,
+    .entries = entries,
     .keep = keep,
     .unfiltered = unfiltered,
     .race = race,

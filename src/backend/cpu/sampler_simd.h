@@ -25,7 +25,9 @@ OP vi load_ids(const struct scores *s, int32_t i) {
     if (!s->id) return vi_add(vi_set(i), vi_ascending());
     return s->n - i >= WIDTH ? vi_load(s->id + i) : vi_load_part(s->id + i, s->n - i);
 }
-OP vm lanes_within(int32_t left) { return vi_at_most(vi_ascending(), vi_set(left - 1)); }
+OP vm lanes_within(int32_t left) {
+    return vi_at_most(vi_ascending(), vi_set(left - 1));
+}
 
 OP vf clean_values(vf x) {
     return vf_choose(vf_is_nan(x), vf_set(-INFINITY), vf_add(x, vf_set(0.0f)));
@@ -142,25 +144,23 @@ SIMD static int32_t find(const struct scores *s, float value) {
 
 /* ---- selection ------------------------------------------------------------------------------------------------ */
 
-/* draw_key >> DIGIT_SHIFT: the sign bit decides between flipping all bits and flipping itself. */
-OP vi digits(vf score) {
+/* draw_key: the sign bit decides between flipping all bits and flipping itself. */
+OP vi keys_of(vf score) {
     vi u = vf_bits(score);
     vi flip = vi_sign(u); /* all ones when negative */
-    vi key = vi_xor3(u, flip, vi_and(vi_xor(flip, vi_set(-1)), vi_set(INT32_MIN)));
-    return vi_right(key, DIGIT_SHIFT);
+    return vi_xor3(u, flip, vi_and(vi_xor(flip, vi_set(-1)), vi_set(INT32_MIN)));
 }
 
 /* Two histograms take turns: neighbours often fall into one digit, and an addition to memory waits for the last one to
  * the same place. */
-SIMD static void histogram(const struct scores *order, const struct scores *weigh, float best,
-                           uint64_t *even) {
+SIMD static void histogram(const struct scores *order, const struct scores *weigh, float best, uint64_t *even) {
     uint64_t odd[DIGIT_COUNT], weight[WIDTH];
     uint32_t digit[WIDTH];
     memset(even, 0, sizeof odd);
     memset(odd, 0, sizeof odd);
     for (int i = 0; i < WIDTH; i++) weight[i] = 1;
     for (int32_t i = 0; i < order->n; i += WIDTH) {
-        vi_store(digit, digits(load_scores(order, i)));
+        vi_store(digit, vi_right(keys_of(load_scores(order, i)), DIGIT_SHIFT));
         if (weigh) {
             struct weights w = weigh_distances(vf_sub(vf_set(best), load_scores(weigh, i)));
             vi_store(weight, w.low);
@@ -184,16 +184,41 @@ SIMD static int32_t collect(const struct scores *order, float low, float high, i
         vf x = load_scores(order, i);
         vm in = vm_and(vf_at_least(x, vf_set(low)), vf_at_least(vf_set(high), x));
         if (order->n - i < WIDTH) in = vm_and(in, lanes_within(order->n - i));
-        uint32_t bits = vm_bits(in);
-        if (bits == 0) continue;
-        vi_pack(index + count, in, vi_add(vi_set(i), vi_ascending()));
-        count += __builtin_popcount(bits);
+        vi_pack(index + count, in, vi_add(vi_set(i), vi_ascending())); /* no branch: which vectors hit is random */
+        count += __builtin_popcount(vm_bits(in));
     }
     return count;
 }
 
-SIMD static int32_t keep(const struct scores *order, const struct scores *s, uint64_t last, float *z,
-                         int32_t *id) {
+/* Scores of candidates index[j] …, or j … when index is NULL; lanes from n on are junk. */
+OP vf pick_scores(const struct scores *s, const int32_t *index, int32_t j, int32_t n) {
+    if (!index) return load_scores(s, j);
+    vi at = n - j >= WIDTH ? vi_load(index + j) : vi_load_part(index + j, n - j);
+    return vf_add(vf_mul(vf_gather(s->z, at), vf_set(s->scale)), vf_set(0.0f));
+}
+
+SIMD static uint64_t entries(struct entry *out, const struct scores *order, const struct scores *weigh, float best,
+                             const int32_t *index, int32_t n) {
+    uint64_t weight[WIDTH], total = 0;
+    uint32_t key[WIDTH];
+    for (int i = 0; i < WIDTH; i++) weight[i] = 1;
+    for (int32_t j = 0; j < n; j += WIDTH) {
+        vi_store(key, keys_of(pick_scores(order, index, j, n)));
+        if (weigh) {
+            struct weights w = weigh_distances(vf_sub(vf_set(best), pick_scores(weigh, index, j, n)));
+            vi_store(weight, w.low);
+            vi_store(weight + WIDTH / 2, w.high);
+        }
+        for (int32_t k = 0; k < WIDTH && j + k < n; k++) {
+            int32_t id = id_at(order, index ? index[j + k] : j + k);
+            out[j + k] = (struct entry){(uint64_t)key[k] << 32 | ~(uint32_t)id, weight[k]};
+            total += weight[k];
+        }
+    }
+    return total;
+}
+
+SIMD static int32_t keep(const struct scores *order, const struct scores *s, uint64_t last, float *z, int32_t *id) {
     float score = draw_unkey((uint32_t)(last >> 32)) + 0.0f;
     uint32_t last_id = ~(uint32_t)last;
     vi most_id = vi_set(last_id > INT32_MAX ? INT32_MAX : (int32_t)last_id);
@@ -279,8 +304,7 @@ OP void philox_batch(uint32_t *words, const struct philox_keys *keys, vi a, vi b
 }
 
 /* Enters the candidates i … of one vector that the bound does not rule out. */
-OP void race_vector(struct race_leader *leader, const struct scores *s, int32_t i, float best, vf t,
-                    vi word) {
+OP void race_vector(struct race_leader *leader, const struct scores *s, int32_t i, float best, vf t, vi word) {
     vf measure = vf_add(t, vf_mul(vi_float(vf_bits(vi_float(vi_right(word, 1)))), vf_set(0x1p-23f)));
     uint32_t bits = vm_bits(vf_at_least(vf_set(leader->limit), measure));
     if (bits == 0) return;
@@ -314,8 +338,7 @@ SIMD static void race_row(struct race_leader *leader, const struct scores *s, fl
         if (vm_bits(vf_at_least(vf_set(hopeless_distance(leader)), least)) == 0) continue;
         vi a = vi_add64(blocks_ascending(), vi_set64((uint32_t)i / 4));
         philox_batch(words, keys, a, vi_add64(a, vi_set64(WIDTH / 2)));
-        for (int32_t j = 0; j < 4; j++)
-            race_vector(leader, s, i + j * WIDTH, best, t[j], vi_load(words + j * WIDTH));
+        for (int32_t j = 0; j < 4; j++) race_vector(leader, s, i + j * WIDTH, best, t[j], vi_load(words + j * WIDTH));
     }
 }
 
@@ -337,19 +360,46 @@ static inline int32_t take_batch(const struct scores *s, int32_t i, uint64_t *la
     return taken;
 }
 
-SIMD static void race_list(struct race_leader *leader, const struct scores *s, float best,
-                           const struct philox_keys *keys) {
+/* Sparse candidates, one batch: a Philox block for each four ids that have some. */
+OP int32_t race_sparse(struct race_leader *leader, const struct scores *s, int32_t i, float best,
+                       const struct philox_keys *keys) {
     uint32_t words[BATCH];
     uint64_t lanes[WIDTH] = {0};
     int32_t slot[BATCH] = {0};
+    int32_t taken = take_batch(s, i, lanes, slot);
+    philox_batch(words, keys, vi_load(lanes), vi_load(lanes + WIDTH / 2));
+    for (int32_t j = 0; j < taken; j += WIDTH) {
+        vf t = vf_choose(lanes_within(taken - j), log2_distances(s, i + j, best), vf_set(INFINITY));
+        race_vector(leader, s, i + j, best, t, vi_gather(words, vi_load(slot + j)));
+    }
+    return taken;
+}
+
+/* Dense candidates, one batch: the words of the BATCH ids from `first` on, whoever has survived. */
+OP int32_t race_dense(struct race_leader *leader, const struct scores *s, int32_t i, float best,
+                      const struct philox_keys *keys, int32_t first) {
+    uint32_t words[BATCH];
+    vi a = vi_add64(blocks_ascending(), vi_set64((uint32_t)first / 4));
+    philox_batch(words, keys, a, vi_add64(a, vi_set64(WIDTH / 2)));
+    int32_t taken = 0, now;
+    do {
+        vi slot = vi_add(load_ids(s, i + taken), vi_set(-first));
+        vm in = vm_and(vi_at_most(slot, vi_set(BATCH - 1)), lanes_within(s->n - i - taken));
+        vf t = vf_choose(in, log2_distances(s, i + taken, best), vf_set(INFINITY));
+        vi word = vi_gather(words, vi_and(slot, vi_set(BATCH - 1)));
+        race_vector(leader, s, i + taken, best, t, word);
+        now = __builtin_popcount(vm_bits(in)); /* ids ascend: those of this batch come first */
+        taken += now;
+    } while (now == WIDTH && i + taken < s->n);
+    return taken;
+}
+
+SIMD static void race_list(struct race_leader *leader, const struct scores *s, float best,
+                           const struct philox_keys *keys) {
     for (int32_t i = 0, taken; i < s->n; i += taken) {
-        taken = take_batch(s, i, lanes, slot);
-        philox_batch(words, keys, vi_load(lanes), vi_load(lanes + WIDTH / 2));
-        for (int32_t j = 0; j < taken; j += WIDTH) {
-            vf t = log2_distances(s, i + j, best);
-            t = vf_choose(lanes_within(taken - j), t, vf_set(INFINITY));
-            race_vector(leader, s, i + j, best, t, vi_gather(words, vi_load(slot + j)));
-        }
+        int32_t first = s->id[i] & ~3;
+        bool dense = i + WIDTH < s->n && s->id[i + WIDTH] - first < BATCH;
+        taken = dense ? race_dense(leader, s, i, best, keys, first) : race_sparse(leader, s, i, best, keys);
     }
 }
 
@@ -375,6 +425,7 @@ const struct sampler_kernels KERNELS = {
     .typicality = typicality,
     .histogram = histogram,
     .collect = collect,
+    .entries = entries,
     .keep = keep,
     .unfiltered = unfiltered,
     .race = race,

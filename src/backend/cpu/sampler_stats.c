@@ -18,35 +18,29 @@ static void row_top(struct row_info *info, const struct sampler_kernels *kernels
     for (int32_t i = 0; i < info->top_count; i++) {
         uint64_t rank = scratch->entry[i].rank;
         float score = draw_unkey((uint32_t)(rank >> 32));
-        info->top_token[i] = (int32_t)~(uint32_t)rank;
+        info->top_token[i] = (int32_t) ~(uint32_t)rank;
         info->top_logprob[i] = (float)log_probability(info->scan.max, score, info->log_total);
     }
 }
 
 void row_statistics(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
-                    const float *row, int32_t V) {
+                    const struct scores *s) {
     float best = info->scan.max;
-    struct scores s = {row, NULL, V, 1.0f};
-    if (info->scan.flags != 0) {
-        kernels->clean(scratch->dense, row, V, 1.0f);
-        s.z = scratch->dense;
-    }
     info->mass = (struct mass){0};
     info->log_total = 0.0;
     info->entropy = 0.0f;
     if (best > -INFINITY) {
-        sampler_kernels_for(kernels, best)->moments(&s, best, &info->mass);
+        sampler_kernels_for(kernels, best)->moments(s, best, &info->mass);
         info->log_total = log_mass(info->mass.total);
         double mean = draw_mean_distance(info->mass.high, info->mass.low, info->mass.total);
         double entropy = mean + info->log_total; /* H = E[d] + log Z */
         info->entropy = (float)(entropy > 0.0 ? entropy : 0.0);
     }
-    row_top(info, kernels, scratch, &s);
+    row_top(info, kernels, scratch, s);
 }
 
 /* What survived, measured in the unfiltered distribution. */
-static void kept_statistics(struct draw_result *out, struct chain *c, const float *row,
-                            const struct row_info *info) {
+static void kept_statistics(struct draw_result *out, struct chain *c, const float *row, const struct row_info *info) {
     bool whole = c->s.z == row; /* all of an unedited row, unless a low temperature sent huge scores to -inf */
     if (whole && (c->s.scale <= 1.0f || c->kernels->find(&c->s, -INFINITY) < 0)) {
         out->kept = info->scan.finite;
@@ -78,12 +72,10 @@ static void sampled_statistics(struct draw_result *out, struct chain *c, const f
     struct mass mass = info->mass;
     bool whole = c->s.z == row && c->s.scale == 1.0f;
     if (!whole) sampler_kernels_for(c->kernels, best)->mass(&c->s, best, &mass);
-    out->final_logprob =
-        (float)log_probability(best, survivor_score(c, out->token), log_mass(mass.total));
+    out->final_logprob = (float)log_probability(best, survivor_score(c, out->token), log_mass(mass.total));
 }
 
-static void greedy_statistics(struct draw_result *out, struct chain *c, const float *row,
-                              const struct row_info *info) {
+static void greedy_statistics(struct draw_result *out, struct chain *c, const float *row, const struct row_info *info) {
     int32_t winner = id_at(&c->s, c->kernels->find(&c->s, chain_best(c)));
     double logprob = log_probability(info->scan.max, draw_clean(row[winner]), info->log_total);
     out->kept = 1;
@@ -91,8 +83,8 @@ static void greedy_statistics(struct draw_result *out, struct chain *c, const fl
     out->final_logprob = out->token == winner ? 0.0f : -INFINITY;
 }
 
-void draw_statistics(struct draw_result *out, struct chain *c, const struct branch_draw *branch,
-                     const float *row, const struct row_info *info) {
+void draw_statistics(struct draw_result *out, struct chain *c, const struct branch_draw *branch, const float *row,
+                     const struct row_info *info) {
     const struct branch_params *p = branch->params;
     out->entropy = info->entropy;
     out->top_count = p->logprobs < info->top_count ? p->logprobs : info->top_count;
@@ -102,8 +94,7 @@ void draw_statistics(struct draw_result *out, struct chain *c, const struct bran
     }
     out->logprob = out->final_logprob = -INFINITY;
     if (out->token >= 0)
-        out->logprob =
-            (float)log_probability(info->scan.max, draw_clean(row[out->token]), info->log_total);
+        out->logprob = (float)log_probability(info->scan.max, draw_clean(row[out->token]), info->log_total);
     if (chain_best(c) == -INFINITY) return;
     if (p->temperature == 0.0f) {
         greedy_statistics(out, c, row, info);
