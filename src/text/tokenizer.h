@@ -16,8 +16,10 @@
 
 struct tokenizer;
 
-/* Opens folder/tokenizer.json (with tokenizer_config.json and special_tokens_map.json for what they alone know), or else
- * vocab.json|encoder.json + merges.txt|vocab.bpe. TEMPERA_IO when the folder has none of them. */
+/* Opens folder/tokenizer.json (with tokenizer_config.json and special_tokens_map.json for what they alone know: BOS and
+ * EOS, further added tokens, and add_bos_token/add_eos_token where the class is Llama's or Gemma's), or else
+ * vocab.json|encoder.json + merges.txt|vocab.bpe (with added_tokens.json; GPT-2's expression). TEMPERA_IO when the folder
+ * has none of them, TEMPERA_UNSUPPORTED for what is refused by name, TEMPERA_FORMAT for a file that contradicts itself. */
 tempera_status tokenizer_open(struct tokenizer **tokenizer, const char *folder, tempera_error *err);
 /* tokenizer.json from memory; for tests and fuzzing. */
 tempera_status tokenizer_parse(struct tokenizer **tokenizer, const char *json, size_t length, const char *name,
@@ -39,7 +41,9 @@ enum {
     ENCODE_PLAIN_TEXT = 2, /* do not recognise special added tokens in the text (untrusted text) */
 };
 /* Appends the ids of text[0, length). Bytes that are not UTF-8 are kept where the model has byte tokens (byte-level BPE,
- * byte fallback), else they become the unknown token. Fails only when out of memory or on a text over 1 GiB. */
+ * byte fallback), else they become the unknown token, or nothing where the model has none, as Hugging Face does with
+ * characters. Appends nothing when it fails: out of memory, or TEMPERA_TOO_LONG for a text over 1 GiB and for a hostile
+ * file, whose normalizer grows text beyond 64 times or whose expression takes more than some 64 steps per byte. */
 tempera_status tokenizer_encode(const struct tokenizer *tokenizer, const char *text, size_t length, unsigned flags,
                                 struct ids *ids, tempera_error *err);
 

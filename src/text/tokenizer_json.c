@@ -39,6 +39,8 @@ static tempera_status read_added_token(struct vocab *vocab, const cJSON *item, c
 
 tempera_status added_read_json(struct vocab *vocab, const cJSON *list, const char *name, tempera_error *err) {
     const cJSON *item;
+    if (list && !cJSON_IsArray(list) && !cJSON_IsNull(list))
+        return fail(err, TEMPERA_FORMAT, "%s: added_tokens: expected a list", name);
     cJSON_ArrayForEach(item, list) TRY(read_added_token(vocab, item, name, err));
     return TEMPERA_OK;
 }

@@ -5,7 +5,10 @@
 
 #include "base/mem.h"
 
-enum { PIECE_MAX = 1 << 24 }; /* bytes of one spelling */
+enum {
+    PIECE_MAX = 1 << 24, /* bytes of one spelling */
+    SHOWN_MAX = 60       /* of them in a message */
+};
 
 void vocab_free(struct vocab *vocab) {
     mem_free(vocab->entries);
@@ -34,14 +37,15 @@ static tempera_status reach(struct vocab *vocab, int32_t id, tempera_error *err)
 
 static tempera_status set_entry(struct vocab *vocab, const char *piece, size_t length, int32_t id, bool in_model,
                                 const char *name, tempera_error *err) {
+    int shown = length < SHOWN_MAX ? (int)length : SHOWN_MAX; /* `piece` has no terminator */
     if (id < 0 || id > VOCAB_MAX_ID)
-        return fail(err, TEMPERA_FORMAT, "%s: \"%.60s\" has id %d, expected 0 to %d", name, piece, (int)id,
+        return fail(err, TEMPERA_FORMAT, "%s: \"%.*s\" has id %d, expected 0 to %d", name, shown, piece, (int)id,
                     VOCAB_MAX_ID);
     if (length > PIECE_MAX)
         return fail(err, TEMPERA_UNSUPPORTED, "%s: a piece of %zu bytes, at most %d are read", name, length, PIECE_MAX);
     const struct vocab_entry *old = vocab_entry(vocab, id);
     if (old)
-        return fail(err, TEMPERA_FORMAT, "%s: \"%.60s\" and \"%.60s\" both have id %d", name, old->piece, piece,
+        return fail(err, TEMPERA_FORMAT, "%s: \"%.60s\" and \"%.*s\" both have id %d", name, old->piece, shown, piece,
                     (int)id);
     TRY(reach(vocab, id, err));
     char *copy = arena_strndup(&vocab->arena, piece, length);
@@ -56,8 +60,8 @@ tempera_status vocab_add_piece(struct vocab *vocab, const char *piece, size_t le
     bool existing;
     if (!map_put(&vocab->model, vocab->entries[id].piece, length, (uint32_t)id, &existing))
         return fail_memory(err, length, "a vocabulary");
-    if (existing) return fail(err, TEMPERA_FORMAT, "%s: the piece \"%.60s\" appears twice", name, piece);
-    return TEMPERA_OK;
+    if (!existing) return TEMPERA_OK;
+    return fail(err, TEMPERA_FORMAT, "%s: the piece \"%.60s\" appears twice", name, vocab->entries[id].piece);
 }
 
 static tempera_status add_slot(struct vocab *vocab, tempera_error *err) {
