@@ -131,9 +131,9 @@ static void attend_soften(const struct cpu_attend *a, struct attend_state *t, in
 CPU_INLINE void attend_values(const int R, const int P, float *o, int64_t W, const float *p, const float *keep,
                               const void *const pages[QUAD], const void *const next[QUAD], int64_t d, int from,
                               int to) {
-    ACC(acc);
+    tile_acc acc;
     vec w[QUAD * PANEL_VECS];
-    ACC_LOAD(R, P, acc, o + d, W, false);
+    acc_load(R, P, acc, o + d, W, false);
     CPU_UNROLL for (int r = 0; r < R; r++) {
         const vec scale = vec_set1(keep[r]);
         CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] = vec_mul(acc[r][v], scale);
@@ -147,10 +147,10 @@ CPU_INLINE void attend_values(const int R, const int P, float *o, int64_t W, con
                     __builtin_prefetch((const float *)next[i] + (d + j) * PAGE_TOKENS, 0, 2);
             CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) w[v] =
                 vec_load(values + v / PANEL_VECS * (PAGE_TOKENS * PANEL) + (j - base) * PANEL + v % PANEL_VECS * VEC);
-            ACC_ADD(R, P, acc, p + j, SPAN, w);
+            acc_add(R, P, acc, p + j, SPAN, w);
         }
     }
-    ACC_STORE(R, P, acc, o + d, W);
+    acc_store(R, P, acc, o + d, W);
 }
 
 typedef void attend_value_tile(float *o, int64_t W, const float *p, const float *keep, const void *const pages[QUAD],

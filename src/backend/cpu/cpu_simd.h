@@ -20,8 +20,12 @@
 #endif
 
 #define CPU_INLINE static inline __attribute__((always_inline))
-/* Loops over accumulators must vanish, or the accumulators live in memory. */
+/* Loops over accumulators must vanish, or the accumulators live in memory. Clang unrolls early enough only in full. */
+#if defined(__clang__)
+#define CPU_UNROLL _Pragma("clang loop unroll(full)")
+#else
 #define CPU_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #if defined(CPU_AVX512)
 /* ---- AVX-512 F, BW, DQ, VL -------------------------------------------------------------------------------------- */
@@ -226,6 +230,7 @@ enum { VEC = 4 };
 typedef float vec __attribute__((vector_size(16)));
 typedef int32_t veci __attribute__((vector_size(16)));
 typedef uint32_t vecu __attribute__((vector_size(16)));
+typedef uint16_t vech __attribute__((vector_size(8)));
 typedef veci vmask;
 
 CPU_INLINE vec vec_set1(float x) {
@@ -299,8 +304,13 @@ CPU_INLINE vec vec_scale2(vec a, vec n) {
     veci half = i >> 1;
     return a * vec_power2(half) * vec_power2(i - half);
 }
+CPU_INLINE veci vec_load_u16(const uint16_t *p) {
+    vech h;
+    memcpy(&h, p, sizeof h);
+    return __builtin_convertvector(h, veci);
+}
 CPU_INLINE vec vec_load_f16(const uint16_t *p) {
-    veci h = {p[0], p[1], p[2], p[3]};
+    veci h = vec_load_u16(p);
     veci sign = (veci)((vecu)(h & 0x8000) << 16);
     veci magnitude = h & 0x7fff;
     vec finite = (vec)(magnitude << 13) * vec_set1(0x1p112f); /* exact, subnormals included */
@@ -319,8 +329,7 @@ CPU_INLINE vec vec_load_bf16_odd(const uint16_t *p) {
     return (vec)(raw & 0xffff0000u);
 }
 CPU_INLINE vec vec_load_bf16(const uint16_t *p) {
-    vecu wide = {p[0], p[1], p[2], p[3]};
-    return (vec)(wide << 16);
+    return (vec)((vecu)vec_load_u16(p) << 16);
 }
 CPU_INLINE void vec_store_f16(uint16_t *p, vec a) {
     for (int i = 0; i < VEC; i++) p[i] = float_to_f16(a[i]);

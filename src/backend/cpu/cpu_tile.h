@@ -22,24 +22,26 @@ enum { TILE_ROWS = 3 };
 
 enum { AHEAD = 2048 }; /* bytes between a panel's read and its prefetch */
 
-/* Accumulators: [R][P * PANEL_VECS] of them are used, and live in registers. ACC_LOAD and ACC_STORE move them from and
- * to c, whose rows are ldc floats apart. */
-#define ACC(acc) vec acc[TILE_ROWS][QUAD * PANEL_VECS]
+/* Accumulators: [R][P * PANEL_VECS] of them are used, and live in registers once everything is inlined and unrolled. */
+typedef vec tile_acc[TILE_ROWS][QUAD * PANEL_VECS];
 
-#define ACC_LOAD(R, P, acc, c, ldc, fresh)                                                                             \
-    CPU_UNROLL for (int r_ = 0; r_ < (R); r_++) CPU_UNROLL for (int v_ = 0; v_ < (P)*PANEL_VECS; v_++) acc[r_][v_] =   \
-        (fresh) ? vec_zero() : vec_load((c) + r_ * (ldc) + v_ * VEC)
+/* From and to c, whose rows are ldc floats apart. */
+CPU_INLINE void acc_load(const int R, const int P, tile_acc acc, const float *c, int64_t ldc, bool fresh) {
+    CPU_UNROLL for (int r = 0; r < R; r++) CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] =
+        fresh ? vec_zero() : vec_load(c + r * ldc + v * VEC);
+}
+CPU_INLINE void acc_store(const int R, const int P, tile_acc acc, float *c, int64_t ldc) {
+    CPU_UNROLL for (int r = 0; r < R; r++) CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++)
+        vec_store(c + r * ldc + v * VEC, acc[r][v]);
+}
 
-#define ACC_STORE(R, P, acc, c, ldc)                                                                                   \
-    CPU_UNROLL for (int r_ = 0; r_ < (R); r_++) CPU_UNROLL for (int v_ = 0; v_ < (P)*PANEL_VECS; v_++)                 \
-        vec_store((c) + r_ * (ldc) + v_ * VEC, acc[r_][v_])
-
-/* acc[r][v] += x[r * xr] * w[v] for one k. */
-#define ACC_ADD(R, P, acc, x, xr, w)                                                                                   \
-    CPU_UNROLL for (int r_ = 0; r_ < (R); r_++) {                                                                      \
-        vec x_ = vec_set1((x)[r_ * (xr)]);                                                                             \
-        CPU_UNROLL for (int v_ = 0; v_ < (P)*PANEL_VECS; v_++) acc[r_][v_] = vec_fma(x_, (w)[v_], acc[r_][v_]);        \
+/* acc[r][v] += x[r * step] * w[v]: one k. */
+CPU_INLINE void acc_add(const int R, const int P, tile_acc acc, const float *x, const int step, const vec *w) {
+    CPU_UNROLL for (int r = 0; r < R; r++) {
+        const vec factor = vec_set1(x[r * step]);
+        CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] = vec_fma(factor, w[v], acc[r][v]);
     }
+}
 
 /* w = the P panels' weights for one k at byte `at`; `odd` picks the second of a BF16 pair. */
 CPU_INLINE void tile_load(const enum weight_type type, const bool odd, const int P, vec *w, const char *const *panel,
@@ -68,9 +70,9 @@ CPU_INLINE void tile_ahead(const int P, const char *const *panel, ptrdiff_t at, 
 CPU_INLINE void tile_pass(const enum weight_type type, const bool stream, const int R, const int P, float *c,
                           const float *x, const char *const *panel, int64_t K, bool fresh, const char *const *next,
                           ptrdiff_t step) {
-    ACC(acc);
+    tile_acc acc;
     vec w[QUAD * PANEL_VECS];
-    ACC_LOAD(R, P, acc, c, QUAD_WIDTH, fresh);
+    acc_load(R, P, acc, c, QUAD_WIDTH, fresh);
     const int inputs = type == WEIGHT_BF16 ? 2 : 1; /* inputs that lie together */
     const ptrdiff_t line = type == WEIGHT_F16 ? PANEL * 2 : PANEL * 4;
     const ptrdiff_t whole = K / inputs * line, bytes = (K + inputs - 1) / inputs * line;
@@ -81,16 +83,16 @@ CPU_INLINE void tile_pass(const enum weight_type type, const bool stream, const 
         else
             CPU_UNROLL for (int p = 0; p < P; p++) __builtin_prefetch(next[p] + fetch, 0, 2);
         tile_load(type, false, P, w, panel, at);
-        ACC_ADD(R, P, acc, x, 1, w);
+        acc_add(R, P, acc, x, 1, w);
         if (inputs == 1) continue;
         tile_load(type, true, P, w, panel, at);
-        ACC_ADD(R, P, acc, x + R, 1, w);
+        acc_add(R, P, acc, x + R, 1, w);
     }
     if (whole < bytes) { /* an odd last input of BF16 */
         tile_load(type, false, P, w, panel, whole);
-        ACC_ADD(R, P, acc, x, 1, w);
+        acc_add(R, P, acc, x, 1, w);
     }
-    ACC_STORE(R, P, acc, c, QUAD_WIDTH);
+    acc_store(R, P, acc, c, QUAD_WIDTH);
 }
 
 #define TILE_STREAM_DEFINE(type, R)                                                                                    \

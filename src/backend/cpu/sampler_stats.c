@@ -6,10 +6,11 @@ static double log_mass(uint64_t total) {
     return log((double)total) - DRAW_WEIGHT_MAX_LOG2 * 0.693147180559945309417;
 }
 
-/* Natural logarithm of exp(-(best - score)) / Z. */
+/* Natural logarithm of exp(-(best - score)) / Z. Z is made of rounded weights and may fall a hair under 1 for a lone
+ * token; a probability does not pass 1 for that. */
 static double log_probability(double best, double score, double log_total) {
     if (score == -INFINITY) return -INFINITY;
-    return (score == best ? 0.0 : score - best) - log_total;
+    return fmin((score == best ? 0.0 : score - best) - log_total, 0.0);
 }
 
 static void row_top(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
