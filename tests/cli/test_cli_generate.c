@@ -166,10 +166,13 @@ Test(cli_generate, same_command_same_bytes) {
 /* One field of printed settings as "name=value". */
 static void add_setting(char *text, size_t size, const cJSON *settings, const char *name) {
     const cJSON *value = cli_get(settings, name);
-    char *printed = cJSON_IsString(value) ? strdup(value->valuestring) : cJSON_PrintUnformatted(value);
+    char number[32]; /* cJSON would print a large seed with an exponent */
+    snprintf(number, sizeof number, "%.17g", value->valuedouble);
     size_t used = strlen(text);
+    const char *printed = cJSON_IsString(value) ? value->valuestring
+                          : cJSON_IsBool(value) ? (cJSON_IsTrue(value) ? "true" : "false")
+                                                : number;
     snprintf(text + used, size - used, "%s%s=%s", used ? "," : "", name, printed);
-    free(printed);
 }
 
 Test(cli_generate, printed_settings_replay) {
