@@ -1,9 +1,9 @@
 /* bench_sampler.c: microseconds per draw on one thread, for vocabularies x settings x instruction sets.
  *     bench_sampler [INSTRUCTIONS]      avx512, avx2 or portable; default: all that this processor has
- * Rows: `peaked` is shaped like a language model's (a few likely tokens over a wide tail; top_p 0.95 keeps hundreds),
- * `flat` is standard normal noise (top_p 0.95 keeps most tokens: the worst case of a cut). Each figure is the lower decile
- * over successive positions (other programs take turns on a shared machine), logits in cache as after a head; the last one
- * is a draw's share when 64 samples ride on one row. */
+ * Rows: `peaked` is shaped like a language model's (a few likely tokens over a wide tail; top_p 0.95 keeps tens),
+ * `flat` is standard normal noise (top_p 0.95 keeps most tokens: the worst case of a cut). Each figure is the median
+ * over successive positions of this thread's processor time (other programs may take turns), logits in cache as after a
+ * head; the last one is a draw's share when 64 samples ride on one row. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +17,7 @@ enum { HISTORY = 512, REPEATS = 200, BRANCHES = 64 };
 
 static double now_us(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
@@ -68,9 +68,9 @@ static tempera_status prepare(const struct setting *setting, struct branch_param
     return branch_params_build(params, &s, 0, NULL, NULL, 0, err);
 }
 
-/* Microseconds per draw with `branches` samples of a setting on one row. */
+/* Microseconds of processor time per draw with `branches` samples of a setting on one row. */
 static tempera_status measure(struct cpu_sampler *sampler, const float *row, int32_t V, const struct branch_params *p,
-                              int32_t branches, double *typical, struct draw_result *results, tempera_error *err) {
+                              int32_t branches, double *median, struct draw_result *results, tempera_error *err) {
     static int32_t history[HISTORY + REPEATS];
     static double times[REPEATS];
     static struct branch_params params[BRANCHES];
@@ -89,7 +89,7 @@ static tempera_status measure(struct cpu_sampler *sampler, const float *row, int
         times[i] = (now_us() - start) / branches;
     }
     qsort(times, REPEATS, sizeof times[0], compare);
-    *typical = times[REPEATS / 10];
+    *median = times[REPEATS / 2];
     return TEMPERA_OK;
 }
 
@@ -99,23 +99,23 @@ static tempera_status measure_setting(struct cpu_sampler *sampler, const float *
     static const char *const instructions[] = {"avx512", "avx2", "portable"};
     static struct draw_result results[BRANCHES];
     struct branch_params params;
-    double typical;
+    double median;
     const char *used = NULL;
     TRY(prepare(setting, &params, err));
     for (int k = 0; k < 3; k++) {
         if (wanted && strcmp(wanted, instructions[k]) != 0) continue;
         if (!cpu_sampler_use(sampler, instructions[k])) continue;
         if (!used) used = instructions[k];
-        TRY(measure(sampler, row, V, &params, 1, &typical, results, err));
-        printf("  %s %7.1f", instructions[k], typical);
+        TRY(measure(sampler, row, V, &params, 1, &median, results, err));
+        printf("  %s %7.1f", instructions[k], median);
     }
     if (!used) return fail(err, TEMPERA_INVALID_ARGUMENT, "\"%s\": not here", wanted);
     cpu_sampler_use(sampler, used);
-    TRY(measure(sampler, row, V, &params, BRANCHES, &typical, results, err));
+    TRY(measure(sampler, row, V, &params, BRANCHES, &median, results, err));
     params.logprobs = 0;
     double unused;
     TRY(measure(sampler, row, V, &params, 1, &unused, results, err));
-    printf("  64 on a row %7.1f  kept %d\n", typical, results[0].kept);
+    printf("  64 on a row %7.1f  kept %d\n", median, results[0].kept);
     return TEMPERA_OK;
 }
 
@@ -140,7 +140,7 @@ static tempera_status run(int32_t V, const char *wanted, tempera_error *err) {
 int main(int argc, char **argv) {
     static const int32_t vocabularies[] = {32000, 50257, 128256, 262144};
     tempera_error err = {TEMPERA_OK, ""};
-    printf("microseconds per draw, lower decile of %d, one thread\n", REPEATS);
+    printf("microseconds per draw, median of %d, one thread\n", REPEATS);
     for (size_t i = 0; i < sizeof vocabularies / sizeof vocabularies[0]; i++) {
         if (run(vocabularies[i], argc > 1 ? argv[1] : NULL, &err) == TEMPERA_OK) continue;
         fprintf(stderr, "bench_sampler: %s\n", err.message);

@@ -170,12 +170,14 @@ static void plan_json(struct json *j, const tempera_plan *plan) {
     json_uint(j, "workspace", plan->workspace);
     json_uint(j, "host", plan->host);
     json_uint(j, "total", plan->total);
+    json_uint(j, "step_weights", plan->step_weights);
     json_int(j, "pages", plan->pages);
     json_int(j, "page_tokens", plan->page_tokens);
     json_int(j, "context", plan->context);
     json_int(j, "max_rows", plan->max_rows);
     json_int(j, "max_branches", plan->max_branches);
     json_int(j, "max_step_tokens", plan->max_step_tokens);
+    json_int(j, "max_logits", plan->max_logits);
     json_text(j, "device", plan->device);
     json_text(j, "device_name", plan->device_name);
     json_text(j, "instructions", plan->instructions);
@@ -258,7 +260,7 @@ static int info_run(void *user) {
 }
 
 int cmd_info(int argc, char **argv) {
-    struct info_args args = {.common = common_defaults, .batch = 64};
+    struct info_args args = {.common = common_defaults, .batch = 1};
     const struct arg_command command = {
         .name = "info",
         .summary = "a model's shape, its memory plan, the devices",

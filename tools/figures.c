@@ -1,7 +1,6 @@
 /* figures.c: drives an engine and says how fast it was. */
 #include "figures.h"
 
-#include <string.h>
 #include <sys/resource.h>
 
 #include "output.h"
@@ -29,16 +28,6 @@ int engine_drive(tempera_engine *engine, struct run_figures *figures, int (*feed
 
 /* ---- sizes ---- */
 
-static double element_bytes(const char *dtype) {
-    static const struct {
-        const char *name;
-        double bytes;
-    } types[] = {{"f32", 4}, {"bf16", 2}, {"f16", 2}, {"q8", 1}, {"q4", 0.5}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(types[i].name, dtype) == 0) return types[i].bytes;
-    return 4;
-}
-
 double head_parameters(const struct session *session) {
     return (double)session->info.vocab_size * session->info.width;
 }
@@ -46,13 +35,6 @@ double head_parameters(const struct session *session) {
 double layer_parameters(const struct session *session) {
     double tables = head_parameters(session) * (session->info.tied ? 1 : 2);
     return (double)session->info.parameters - tables;
-}
-
-double step_weight_bytes(const struct session *session) {
-    double embedding = head_parameters(session) * element_bytes(session->plan.dtype);
-    double unread = session->info.tied ? 0 : embedding;
-    double weights = (double)session->plan.weights;
-    return weights > unread ? weights - unread : weights;
 }
 
 /* ---- printing ---- */
@@ -70,7 +52,7 @@ static void print_bandwidth(const struct session *session, const struct run_figu
         complain(EXIT_FAILED, "bandwidth not measured: %s", err.message);
         return;
     }
-    double rate_read = step_weight_bytes(session) * (double)figures->decode_steps / stats->decode_seconds;
+    double rate_read = (double)session->plan.step_weights * (double)figures->decode_steps / stats->decode_seconds;
     fprintf(stderr, "  weights read   %.2f GB/s in decode steps, %.1f%% of the measured read bandwidth %.2f GB/s%s\n",
             rate_read * 1e-9, 100 * rate_read / read, read * 1e-9, rate_read > read ? " (they fit in a cache)" : "");
 }

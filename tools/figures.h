@@ -17,8 +17,6 @@ int engine_drive(tempera_engine *engine, struct run_figures *figures, int (*feed
  * `seed` is what to print for it, NULL where nothing was drawn. */
 void figures_print(const struct session *session, const struct run_figures *figures, const char *seed, bool more);
 
-/* Bytes of weights that one decode step reads: all but an untied embedding table, of which it reads single rows. */
-double step_weight_bytes(const struct session *session);
 /* Weights that one token is multiplied with in the layers, and in the head. */
 double layer_parameters(const struct session *session);
 double head_parameters(const struct session *session);

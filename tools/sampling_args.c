@@ -54,7 +54,8 @@ const struct arg sampling_filter_list_args[3] = {
      .offset = offsetof(struct sampling_args, order),
      .meta = "ORDER",
      .text = "steps of the sampling chain: default, hf, vllm, llama.cpp, or a list of penalties, bias, temperature, "
-             "top_k, top_p, min_p, typical_p (which is the default); a step that is left out is not applied"},
+             "top_k, top_p, min_p, typical_p (which is the default), with the rules keep_ties and penalize_prompt; a "
+             "step that is left out is not applied; none = no step"},
     {.name = "setting",
      .kind = ARG_TEXTS,
      .offset = offsetof(struct sampling_args, settings),
@@ -152,12 +153,6 @@ static bool set_by_name(tempera_sampling *sampling, struct setting_source *sourc
     tempera_error err;
     if (strcmp(name, "seed") == 0 && strcmp(value, "random") == 0) {
         sampling->seed = random_seed();
-    } else if (strcmp(name, "independent") == 0) {
-        sampling->independent = strcmp(value, "true") == 0;
-        if (!sampling->independent && strcmp(value, "false") != 0) {
-            complain(EXIT_USAGE, "independent: expected true or false, got \"%s\"", value);
-            return false;
-        }
     } else if (tempera_sampling_set(sampling, name, value, &err) != TEMPERA_OK) {
         complain(EXIT_USAGE, "%s", err.message);
         return false;

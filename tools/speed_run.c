@@ -143,12 +143,12 @@ void speed_share(const struct speed_setup *setup, struct speed_row *row) {
         double context = test->depth + 0.5 * test->tokens;
         double kv_token = (double)session->plan.kv / ((double)session->plan.pages * session->plan.page_tokens);
         tokens = test->batch;
-        bytes = step_weight_bytes(session) + test->batch * context * kv_token;
+        bytes = (double)session->plan.step_weights + test->batch * context * kv_token;
         operations = 2 * test->batch * (layer_parameters(session) + head_parameters(session));
     } else {
         double chunks = ceil((double)test->tokens / session->plan.max_step_tokens);
         tokens = test->tokens;
-        bytes = chunks * step_weight_bytes(session);
+        bytes = chunks * (double)session->plan.step_weights;
         operations = 2 * (test->tokens * layer_parameters(session) + head_parameters(session));
     }
     double read_time = bytes / setup->read_bytes_per_second, compute_time = operations / setup->flops;

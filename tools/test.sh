@@ -46,7 +46,7 @@ build() { # preset [options]
     local preset=$1 log=$logs/build-$1.log
     shift
     if { cmake --preset "$preset" "$@" && cmake --build "build/$preset" -j "$jobs"; } >"$log" 2>&1; then return 0; fi
-    grep -E 'error|Error|FAILED' "$log" | head -20
+    grep -E 'error|Error|FAILED' "$log" | cut -c1-200 | head -20
     fail "build of $preset (whole log: $log)"
     return 1
 }
@@ -127,7 +127,7 @@ if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
         xargs -0 clang-format --dry-run -Werror >"$logs/format.log" 2>&1; then
         pass
     else
-        grep -E 'error' "$logs/format.log" | cut -d: -f1 | sort | uniq -c | sort -rn | head -20
+        grep -E '^[^ ]+:[0-9]+:[0-9]+: error' "$logs/format.log" | cut -d: -f1 | sort | uniq -c | sort -rn | head -20
         fail "clang-format (whole log: $logs/format.log)"
     fi
 else
@@ -135,10 +135,10 @@ else
 fi
 
 say "address and undefined-behaviour sanitizers"
-build asan && run_ctest asan
+build asan -DTEMPERA_BENCH=OFF && run_ctest asan
 
 say "thread sanitizer"
-build tsan && run_ctest tsan
+build tsan -DTEMPERA_BENCH=OFF && run_ctest tsan
 
 say "fuzzing"
 fuzz_seconds=${TEMPERA_FUZZ_SECONDS:-30}

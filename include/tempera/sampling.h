@@ -86,7 +86,8 @@ typedef struct tempera_sampling {
 /* The defaults of the table, order "default", no lists. */
 tempera_sampling tempera_sampling_default(void);
 
-/* A preset by name, or a comma-separated list of stages ("penalties,top_k,temperature"; rules as "default"). */
+/* A preset by name, or a comma-separated list of stages ("penalties,top_k,temperature"; "none" = no stage). The rules are
+ * those of "default" unless the list also names "keep_ties" or "penalize_prompt". */
 tempera_status tempera_order_parse(const char *text, tempera_order *order, tempera_error *err);
 /* The preset's name when it is one, else the list; writes at most size bytes, returns the full length as snprintf. */
 size_t tempera_order_format(const tempera_order *order, char *text, size_t size);
@@ -94,7 +95,8 @@ size_t tempera_order_format(const tempera_order *order, char *text, size_t size)
 /* Checks every range and list; token ids against vocab_size when it is > 0. The error names the field and its range. */
 tempera_status tempera_sampling_check(const tempera_sampling *sampling, int32_t vocab_size, tempera_error *err);
 
-/* Sets one scalar field (or "order") from text, as flags and grids do. Unknown name: TEMPERA_INVALID_ARGUMENT. */
+/* Sets one scalar field ("order" and "independent" too) from text, as flags and grids do: decimal numbers, true or false.
+ * TEMPERA_INVALID_ARGUMENT, and no change, when the name is unknown or the value is malformed or out of range. */
 tempera_status tempera_sampling_set(tempera_sampling *sampling, const char *name, const char *value,
                                     tempera_error *err);
 

@@ -1,6 +1,7 @@
 /* mem.c: the heap with counters and failure injection, and slabs straight from the system. */
 #include "base/mem.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -93,6 +94,16 @@ void *mem_slab(size_t bytes) {
     void *ptr = counted(size >= HUGE_PAGE ? map_huge(size) : map_anonymous(size));
     if (ptr) atomic_fetch_add_explicit(&slab_bytes, bytes, memory_order_relaxed);
     return ptr;
+}
+
+bool mem_slab_commit(void *ptr, size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+    if (madvise(ptr, slab_size(bytes), MADV_POPULATE_WRITE) == 0) return true;
+    if (errno != EINVAL) return false; /* EINVAL: a kernel before 5.14 */
+#endif
+    volatile char *byte = ptr;
+    for (size_t i = 0; i < bytes; i += SLAB_PAGE) byte[i] = 0;
+    return true;
 }
 
 void mem_slab_free(void *ptr, size_t bytes) {

@@ -17,6 +17,9 @@ char *mem_strndup(const char *text, size_t length); /* adds the terminator; NULL
 /* Zero-filled slab for weights, KV pages and activations: aligned to 4096 bytes, backed by huge pages where the system
  * grants them, not touched until used. Free with mem_slab_free and the same size. NULL on failure. */
 void *mem_slab(size_t bytes);
+/* Makes the slab's memory ours now, so that a plan that fits today does not run out of memory tomorrow. False when the
+ * system cannot give it. */
+bool mem_slab_commit(void *ptr, size_t bytes);
 void mem_slab_free(void *ptr, size_t bytes);
 
 /* Counters and failure injection, for tests and for the memory plan's check. Process-wide, thread-safe.

@@ -51,6 +51,7 @@ int32_t rows_take_branch(struct rows *rows) {
 }
 
 void rows_free_branch(struct rows *rows, int32_t branch) {
+    rows->branch[branch].request = NULL;
     rows->branch[branch].next = rows->free_branch;
     rows->free_branch = branch;
     rows->free_branches++;

@@ -248,23 +248,29 @@ static tempera_status cut_at_characters(const struct stage *stage, bool (*delimi
     return split_finish(&split, err);
 }
 
+enum word_kind { KIND_SPACE, KIND_WORD, KIND_SIGN };
+
+static enum word_kind word_kind(uint32_t c) {
+    return char_is_word(c) ? KIND_WORD : char_is_space(c) ? KIND_SPACE : KIND_SIGN;
+}
+
 /* Runs of word characters and runs of other signs, without the white space between: \w+|[^\w\s]+ */
 static tempera_status cut_words(const struct stage *stage, tempera_error *err) {
-    enum { SPACE, WORD, SIGN } last = SPACE;
     struct stage copy = *stage;
+    enum word_kind last = KIND_SPACE;
     size_t start = 0;
-    for (size_t at = 0; at <= stage->piece.length;) {
-        uint32_t c = ' ';
-        size_t bytes = at < stage->piece.length ? char_get(stage->piece.text + at, &c) : 1;
-        int kind = char_is_word(c) ? WORD : char_is_space(c) ? SPACE : SIGN;
-        if (kind != (int)last) {
-            if (last != SPACE) TRY(emit(&copy, start, at, err));
+    for (size_t at = 0; at < stage->piece.length;) {
+        uint32_t c;
+        size_t bytes = char_get(stage->piece.text + at, &c);
+        enum word_kind kind = word_kind(c);
+        if (kind != last) {
+            if (last != KIND_SPACE) TRY(emit(&copy, start, at, err));
             start = at;
         }
-        last = kind == WORD ? WORD : kind == SIGN ? SIGN : SPACE;
+        last = kind;
         at += bytes;
     }
-    return TEMPERA_OK;
+    return last != KIND_SPACE ? emit(&copy, start, stage->piece.length, err) : TEMPERA_OK;
 }
 
 static tempera_status cut_byte_level(const struct stage *stage, tempera_error *err) {

@@ -35,6 +35,20 @@ static char *read_back(int file, size_t *length) {
     return text;
 }
 
+/* The side of a pseudo-terminal that a program sees, or -1. */
+static int open_terminal(int master) {
+    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) return -1;
+    const char *name = ptsname(master);
+    return name ? open(name, O_RDWR | O_NOCTTY) : -1;
+}
+
+bool cli_has_terminals(void) {
+    int master = posix_openpt(O_RDWR | O_NOCTTY), terminal = open_terminal(master);
+    close(terminal);
+    close(master);
+    return terminal >= 0;
+}
+
 /* What the child writes to; *reader is where this process reads it, -1 when it does not while the child runs. */
 static int open_output(const struct cli_way *way, int *reader) {
     int ends[2];
@@ -42,9 +56,7 @@ static int open_output(const struct cli_way *way, int *reader) {
     if (way->output) return open(way->output, O_WRONLY);
     if (way->terminal) {
         *reader = posix_openpt(O_RDWR | O_NOCTTY);
-        grantpt(*reader);
-        unlockpt(*reader);
-        return open(ptsname(*reader), O_RDWR | O_NOCTTY);
+        return open_terminal(*reader);
     }
     if (way->closed_pipe || way->interrupt_after_bytes) {
         if (pipe(ends) != 0) return -1;

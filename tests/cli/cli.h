@@ -27,6 +27,8 @@ struct cli_way {
 };
 struct cli cli_run(const struct cli_way *way, const char *const *words);
 void cli_free(struct cli *run);
+/* Whether this system gives pseudo-terminals; a bare container may have none. */
+bool cli_has_terminals(void);
 
 /* Lines of text. */
 size_t cli_lines(const char *text);

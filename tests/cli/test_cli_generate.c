@@ -283,6 +283,7 @@ Test(cli_generate, stats_say_more) {
 }
 
 Test(cli_generate, streams_on_a_terminal) {
+    if (!cli_has_terminals()) cr_skip_test("no pseudo-terminals here");
     struct cli_way way = {.terminal = true};
     const char *const words[] = {"generate", "-q", "-p", "Once upon a time", "--max-tokens", "20", "--seed", "4", NULL};
     struct cli shown = cli_run(&way, words), piped = cli_run(&(struct cli_way){.terminal = false}, words);

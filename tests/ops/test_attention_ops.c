@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "ops_cases.h"
 #include "ops_harness.h"
 #include "ops_reference.h"
@@ -345,6 +346,29 @@ Test(ops_attention, neighbours_do_not_matter) {
         ops_same(mixed, alone, (S - 1) * count, "among neighbours", &o);
         free(alone), free(mixed), free(out), free(order);
         for (int32_t i = 0; i < S; i++) sequence_free(&s[i]);
+        ops_close(&o);
+    }
+}
+
+Test(ops_attention, allocates_nothing) {
+    struct heads h = {4, 2, 16, 0, 0};
+    FOR_TARGETS(target) {
+        struct ops o;
+        int32_t pages, used = 0;
+        if (!open_for(&o, target, 2, &h, 1100, 1, &pages)) continue;
+        int32_t *order = page_order(pages, 0);
+        struct sequence s = sequence_new(&h, 1100, 2, o.info.page_tokens, order, &used);
+        struct piece pieces[] = {{&s, 0, 1099}, {&s, 1099, 1}};
+        float *out = malloc(1100 * (size_t)(h.H * h.Dh) * sizeof *out);
+        for (int i = 0; i < 2; i++) {
+            struct step p = step_new(&o, &h, &pieces[i], 1);
+            size_t calls = mem_stats_get().calls;
+            step_run(&o, &h, &p, 0, out);
+            cr_expect_eq(mem_stats_get().calls, calls);
+            step_free(&o, &p);
+        }
+        free(out), free(order);
+        sequence_free(&s);
         ops_close(&o);
     }
 }

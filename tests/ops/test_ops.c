@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "ops_cases.h"
 #include "ops_harness.h"
@@ -510,6 +511,33 @@ Test(ops_frame, refuses_what_was_not_prepared_for) {
     cr_expect_eq(backend_find("cpu")->open(&backend, &options, &error), TEMPERA_UNSUPPORTED);
     cr_expect_null(backend_find("abacus"));
     cr_expect_not_null(backend_find("auto"));
+}
+
+/* P6: after prepare, no op allocates. */
+Test(ops_frame, linear_layers_allocate_nothing) {
+    enum { N = 300, K = 801, MOST = 520 };
+    static const int32_t BATCHES[] = {1, 5, 14, 15, 64, MOST};
+    struct backend_limits limits = ops_limits(K, MOST);
+    FOR_TARGETS(target) for (int type = 0; type < WEIGHT_TYPE_COUNT; type++) {
+        struct ops o;
+        if (!ops_open(&o, target, 2, &limits)) break;
+        struct layer l = layer_new(MOST, N, K);
+        struct linear_weight w = ops_weight(&o, (enum weight_type)type, N, K, l.rows, l.bias);
+        struct linear_params p = {.out = ops_new(&o, (size_t)MOST * N, 0),
+                                  .in = ops_put(&o, l.in, (size_t)MOST * K),
+                                  .weight = &w,
+                                  .out_stride = N};
+        size_t calls = mem_stats_get().calls;
+        ops_begin(&o, &EMPTY_VIEW);
+        for (size_t i = 0; i < sizeof BATCHES / sizeof BATCHES[0]; i++) {
+            p.T = BATCHES[i];
+            OPS_CALL(o.call->linear(o.backend, &p, err));
+        }
+        ops_end(&o);
+        cr_expect_eq(mem_stats_get().calls, calls);
+        layer_free(&l);
+        ops_close(&o);
+    }
 }
 
 Test(ops_frame, measures_plausible_ceilings) {

@@ -10,7 +10,7 @@
 
 /* --- characters --- */
 
-Test(unicode, every_character_survives_put_and_get) {
+Test(parts, every_character_survives_put_and_get) {
     for (uint32_t c = 0; c < 0x110000; c++) {
         char text[CHAR_MAX_BYTES];
         uint32_t back;
@@ -22,7 +22,7 @@ Test(unicode, every_character_survives_put_and_get) {
     }
 }
 
-Test(unicode, classes) {
+Test(parts, classes) {
     cr_expect(char_is_space(' ') && char_is_space('\n') && char_is_space(0x85) && char_is_space(0xA0));
     cr_expect(char_is_space(0x3000) && !char_is_space(0x200B) && !char_is_space(0x180E) && !char_is_space(0x1C));
     cr_expect(char_is_numeric('7') && char_is_numeric(0xBD) && char_is_numeric(0x2167) && !char_is_numeric('x'));
@@ -36,7 +36,7 @@ Test(unicode, classes) {
     cr_expect(char_lower(0x1E9E, lower) == 1 && lower[0] == 0xDF);
 }
 
-Test(unicode, escapes_bring_any_bytes_back) {
+Test(parts, escapes_bring_any_bytes_back) {
     static const char text[] = "a\xFF\xC3\xA9\xC3\xED\xA0\x80\xF4\x90\x80\x80 \xE2\x82";
     struct buf escaped = {.max = 1000};
     char back[sizeof text];
@@ -48,7 +48,7 @@ Test(unicode, escapes_bring_any_bytes_back) {
     buf_free(&escaped);
 }
 
-Test(unicode, unfinished_characters) {
+Test(parts, unfinished_characters) {
     static const struct {
         const char *text;
         size_t unfinished;
@@ -62,7 +62,7 @@ Test(unicode, unfinished_characters) {
         cr_expect_eq(text_unfinished(cases[i].text, strlen(cases[i].text)), cases[i].unfinished, "case %zu", i);
 }
 
-Test(unicode, byte_alphabet_is_a_bijection) {
+Test(parts, byte_alphabet_is_a_bijection) {
     int seen = 0;
     for (int b = 0; b < 256; b++) cr_expect_eq(bytelevel_byte(bytelevel_char((unsigned char)b)), b);
     for (uint32_t c = 0; c < 0x1000; c++) seen += bytelevel_byte(c) >= 0;
@@ -82,7 +82,7 @@ static void expect_form(enum normal_form form, const char *text, const char *exp
     buf_free(&out);
 }
 
-Test(unicode, normal_forms) {
+Test(parts, normal_forms) {
     expect_form(NORMAL_NFC, "", "");
     expect_form(NORMAL_NFC, "plain", "plain");
     expect_form(NORMAL_NFC, "e\u0301 e\u0301x", "\u00E9 \u00E9x");
@@ -98,7 +98,7 @@ Test(unicode, normal_forms) {
     expect_form(NORMAL_NFC, "\xED\xBF\xBF", "\xED\xBF\xBF"); /* an escape passes */
 }
 
-Test(unicode, a_letter_with_many_marks_is_not_quadratic, .timeout = 20) {
+Test(parts, a_letter_with_many_marks_is_not_quadratic, .timeout = 20) {
     enum { MARKS = 1 << 20 };
     char *text = mem_alloc(1 + 2 * MARKS);
     struct buf out = {.max = 1 << 28};
@@ -123,7 +123,7 @@ static void expect_translation(const char *pattern, const char *expected) {
     buf_free(&out);
 }
 
-Test(regex, translation) {
+Test(parts, expression_translation) {
     expect_translation("a\\s+(?!\\S)", "a\\p{White_Space}+(?!\\P{White_Space})");
     expect_translation("[^\\s\\p{L}]", "[^\\p{White_Space}\\p{L}]");
     expect_translation("\\h[\\h]\\v", "[0-9A-Fa-f][0-9A-Fa-f]\\x{b}");
@@ -136,7 +136,7 @@ Test(regex, translation) {
     expect_translation("[[:alpha:]\\]\\-]++", "[\\p{Alphabetic}\\]\\-]++");
 }
 
-Test(regex, what_has_no_translation_is_refused) {
+Test(parts, expressions_without_translation_are_refused) {
     static const char *const patterns[] = {
         "[a[b]]",      "[a&&b]",       "[]",      "[a",  "(*UTF)a", "(?P<n>a)", "(?R)",   "(?|a|b)",
         "a{2}+",       "a{2}?",        "\\Qa\\E", "\\C", "\\g<1>",  "\\k<n>",   "(a)\\1", "[\\W]",
@@ -176,7 +176,7 @@ static void expect_matches(const char *pattern, const char *text, const char *jo
     regex_free(regex);
 }
 
-Test(regex, matches) {
+Test(parts, expression_matches) {
     expect_matches("x*", "axxb", "[][xx][]");
     expect_matches("x*", "x", "[x]");
     expect_matches("", "\u00E9", "[][]");
@@ -190,7 +190,7 @@ Test(regex, matches) {
     expect_matches("(?<=a)b|c", "abc", "[b][c]");
 }
 
-Test(regex, hostile_expressions_give_up, .timeout = 60) {
+Test(parts, hostile_expressions_give_up, .timeout = 60) {
     static const char *const patterns[] = {
         "(a*)*[bc]",       "(?:a|aa)+[bc]", "a*a*a*a*a*[bc]",   "(?:.*)*[zy]",   "\\X*[bc]",
         "(?=.*.*.*[bc])a", ".*.*[=-].*",    "(?:(?:a*)*)*[bc]", "a*?a*?a*?[bc]", "(?<=(?=.*[xy])a)[ac]",
@@ -216,28 +216,29 @@ Test(regex, hostile_expressions_give_up, .timeout = 60) {
 
 /* --- splits --- */
 
+static const char cut_text[] = "one, two,, three";
+
 static tempera_status emit_part(void *arg, size_t start, size_t end, tempera_error *err) {
-    return buf_printf(arg, err, "%.*s/", (int)(end - start), "one, two,, three" + start);
+    return buf_printf(arg, err, "%.*s/", (int)(end - start), cut_text + start);
 }
 
 static void expect_split(enum split_behavior behavior, const char *expected) {
-    static const char text[] = "one, two,, three";
     struct buf out = {.max = 1000};
     struct split split = {.behavior = behavior, .emit = emit_part, .arg = &out};
     size_t done = 0;
-    for (size_t i = 0; i < sizeof text - 1; i++) {
-        if (text[i] != ',') continue;
+    for (size_t i = 0; i < sizeof cut_text - 1; i++) {
+        if (cut_text[i] != ',') continue;
         if (i > done) split_span(&split, done, i, false, NULL);
         split_span(&split, i, i + 1, true, NULL);
         done = i + 1;
     }
-    split_span(&split, done, sizeof text - 1, false, NULL);
+    split_span(&split, done, sizeof cut_text - 1, false, NULL);
     cr_assert_eq(split_finish(&split, NULL), TEMPERA_OK);
     cr_expect_str_eq(out.data, expected);
     buf_free(&out);
 }
 
-Test(split, behaviors) {
+Test(parts, split_behaviors) {
     expect_split(SPLIT_REMOVED, "one/ two/ three/");
     expect_split(SPLIT_ISOLATED, "one/,/ two/,/,/ three/");
     expect_split(SPLIT_MERGED_WITH_PREVIOUS, "one,/ two,/,/ three/");

@@ -223,7 +223,7 @@ def save_model(out, model, cfg, tok):
     out.mkdir(parents=True, exist_ok=True)
     eot = tok.token_to_id(EOT)
     tensors = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in model.state_dict().items()}
-    generation = {"_from_model_config": True, "bos_token_id": eot, "eos_token_id": eot}
+    generation = {"bos_token_id": eot, "do_sample": True, "eos_token_id": eot, "temperature": 0.7}
     tokenizer_config = {
         "add_prefix_space": False, "bos_token": EOT, "clean_up_tokenization_spaces": False,
         "eos_token": EOT, "model_max_length": cfg["n_positions"],

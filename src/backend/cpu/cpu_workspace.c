@@ -113,7 +113,7 @@ tempera_status cpu_prepare(struct backend *backend, const struct backend_limits 
     b->kv_bytes = kv_bytes;
     b->workspace_bytes = plan.total;
     b->kv = mem_slab(kv_bytes);
-    if (!b->kv) return fail_memory(err, kv_bytes, "the KV pages");
+    if (!b->kv || !mem_slab_commit(b->kv, kv_bytes)) return fail_memory(err, kv_bytes, "the KV pages");
     unsigned char *base = mem_slab(plan.total);
     b->workspace = (float *)(void *)base;
     b->scratch = mem_array((size_t)b->threads, sizeof *b->scratch);
