@@ -287,8 +287,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--threads") == 0) options.threads = atoi(argv[i + 1]);
         if (strcmp(argv[i], "--instructions") == 0) options.instructions = argv[i + 1];
         if (strcmp(argv[i], "--only") == 0) only = argv[i + 1];
-        if (strcmp(argv[i], "--clock") == 0 && strcmp(argv[i + 1], "cpu") == 0)
-            bench_clock = CLOCK_PROCESS_CPUTIME_ID;
+        if (strcmp(argv[i], "--clock") == 0 && strcmp(argv[i + 1], "cpu") == 0) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
         if (strcmp(argv[i], "--seconds") == 0) b.seconds = atof(argv[i + 1]);
     }
     MUST(b.op->open(&b.backend, &options, err));

@@ -17,6 +17,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* X(kind, name, default, min, max, text). Kinds: FLOAT (float), INT (int32_t), SEED (uint64_t), BOOL (bool). */
+/* clang-format off */
 #define TEMPERA_SAMPLING_FIELDS(X)                                                                            \
     X(FLOAT, temperature, 1.0, 0.0, 1000.0, "divides the scores; 0 = greedy (else at least 0.0001)")          \
     X(INT, top_k, 0, 0, INT32_MAX, "keep the k best tokens; 0 = off")                                         \
@@ -35,11 +36,14 @@ extern "C" {
     X(BOOL, ignore_eos, false, false, true, "go on after the end-of-text token")                              \
     X(INT, logprobs, -1, -1, 32, "log-probabilities: -1 = none, 0 = the chosen token's, N = and the N best")  \
     X(BOOL, echo, false, false, true, "put the prompt in front of the text")
+/* clang-format on */
 
 /* Steps of a sampling chain, in the default order (Hugging Face transformers' for those it has). */
+/* clang-format off */
 #define TEMPERA_STAGE_MAP(X)                                                                                  \
     X(PENALTIES, "penalties") X(BIAS, "bias") X(TEMPERATURE, "temperature") X(TOP_K, "top_k") X(TOP_P, "top_p") \
     X(MIN_P, "min_p") X(TYPICAL_P, "typical_p")
+/* clang-format on */
 
 typedef enum tempera_stage {
 #define TEMPERA_STAGE_ENUM(name, text) TEMPERA_STAGE_##name,
@@ -66,10 +70,10 @@ typedef struct tempera_logit_bias {
 
 /* One setting. Plain data; lists are borrowed until the call they are passed to returns. */
 typedef struct tempera_sampling {
-#define TEMPERA_FIELD_FLOAT(name) float name;
-#define TEMPERA_FIELD_INT(name)   int32_t name;
-#define TEMPERA_FIELD_SEED(name)  uint64_t name;
-#define TEMPERA_FIELD_BOOL(name)  bool name;
+#define TEMPERA_FIELD_FLOAT(name)                      float name;
+#define TEMPERA_FIELD_INT(name)                        int32_t name;
+#define TEMPERA_FIELD_SEED(name)                       uint64_t name;
+#define TEMPERA_FIELD_BOOL(name)                       bool name;
 #define TEMPERA_FIELD(kind, name, def, min, max, text) TEMPERA_FIELD_##kind(name)
     TEMPERA_SAMPLING_FIELDS(TEMPERA_FIELD)
 #undef TEMPERA_FIELD

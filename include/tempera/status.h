@@ -13,6 +13,7 @@ extern "C" {
 #pragma GCC visibility push(default)
 
 /* X(name, text) */
+/* clang-format off */
 #define TEMPERA_STATUS_MAP(X)                                                                                 \
     X(OK, "ok")                                                                                               \
     X(INVALID_ARGUMENT, "invalid argument") /* the caller's value is out of range or contradicts another */   \
@@ -24,6 +25,7 @@ extern "C" {
     X(CANCELLED, "cancelled")                                                                                  \
     X(DEVICE, "device error")               /* the backend's device failed or is absent */                    \
     X(NUMERIC, "numeric error")             /* NaN logits, or no token survives the filters */
+/* clang-format on */
 
 typedef enum tempera_status {
 #define TEMPERA_STATUS_ENUM(name, text) TEMPERA_##name,

@@ -53,14 +53,14 @@ tempera_status tempera_model_random(const char *shape, uint64_t seed, tempera_mo
 void tempera_model_close(tempera_model *model);
 
 typedef struct tempera_model_info {
-    const char *folder;       /* borrowed; "random:gpt2" for random weights */
-    const char *family;       /* "gpt2", "llama" … borrowed */
-    const char *weight_type;  /* element type of the file's matrices: "f32", "f16", "bf16" */
-    int64_t parameters;       /* weights in the files, a tied head counted once */
+    const char *folder;      /* borrowed; "random:gpt2" for random weights */
+    const char *family;      /* "gpt2", "llama" … borrowed */
+    const char *weight_type; /* element type of the file's matrices: "f32", "f16", "bf16" */
+    int64_t parameters;      /* weights in the files, a tied head counted once */
     int64_t file_bytes;
     int32_t vocab_size, width, layers, heads, kv_heads, head_width, ff_width, context;
-    int32_t tokenizer_size;   /* ids of the tokenizer, 0 without one */
-    int32_t bos, eos;         /* -1 when there is none; the first one of several eos */
+    int32_t tokenizer_size; /* ids of the tokenizer, 0 without one */
+    int32_t bos, eos;       /* -1 when there is none; the first one of several eos */
     bool tied;
 } tempera_model_info;
 void tempera_model_info_get(const tempera_model *model, tempera_model_info *info);
@@ -68,13 +68,13 @@ void tempera_model_info_get(const tempera_model *model, tempera_model_info *info
 /* ---- text ----------------------------------------------------------------------------------------------------- */
 
 enum {
-    TEMPERA_ENCODE_SPECIAL = 1,    /* add what the model's post-processor adds (a begin-of-text token …) */
-    TEMPERA_ENCODE_PLAIN = 2,      /* text that spells a special token is ordinary text */
-    TEMPERA_DECODE_SPECIAL = 4,    /* keep special tokens in the text */
+    TEMPERA_ENCODE_SPECIAL = 1, /* add what the model's post-processor adds (a begin-of-text token …) */
+    TEMPERA_ENCODE_PLAIN = 2,   /* text that spells a special token is ordinary text */
+    TEMPERA_DECODE_SPECIAL = 4, /* keep special tokens in the text */
 };
 /* *ids is freed with tempera_free. text may hold any bytes. Any thread. */
-tempera_status tempera_encode(const tempera_model *model, const char *text, size_t length, unsigned flags, int32_t **ids,
-                              size_t *count, tempera_error *err);
+tempera_status tempera_encode(const tempera_model *model, const char *text, size_t length, unsigned flags,
+                              int32_t **ids, size_t *count, tempera_error *err);
 /* *text has a terminator that is not counted, and may hold bytes that are not UTF-8; freed with tempera_free. */
 tempera_status tempera_decode(const tempera_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
                               size_t *length, tempera_error *err);
@@ -111,13 +111,13 @@ tempera_engine_options tempera_engine_options_default(void); /* auto, 64 rows, 1
 
 /* What an engine with these options will allocate, computed before anything is. Bytes. */
 typedef struct tempera_plan {
-    size_t weights;      /* packed weights on the device */
-    size_t kv;           /* keys and values */
-    size_t activations;  /* buffers of the forward pass, logits included */
-    size_t workspace;    /* sampler and batch descriptors */
-    size_t host;         /* rows, branches, page tables */
+    size_t weights;     /* packed weights on the device */
+    size_t kv;          /* keys and values */
+    size_t activations; /* buffers of the forward pass, logits included */
+    size_t workspace;   /* sampler and batch descriptors */
+    size_t host;        /* rows, branches, page tables */
     size_t total;
-    int32_t pages, page_tokens; /* KV pages and their size in tokens */
+    int32_t pages, page_tokens;                                           /* KV pages and their size in tokens */
     int32_t context, max_rows, max_branches, max_step_tokens, max_logits; /* effective */
     size_t step_weights; /* bytes of weights that a decode step reads */
     char device[16], device_name[96], instructions[32], dtype[8];
@@ -135,11 +135,11 @@ void tempera_engine_plan(const tempera_engine *engine, tempera_plan *plan);
 /* ---- requests ------------------------------------------------------------------------------------------------- */
 
 typedef enum tempera_finish {
-    TEMPERA_FINISH_LENGTH,    /* max_tokens or the context is full */
-    TEMPERA_FINISH_EOS,       /* an end-of-text token was drawn */
-    TEMPERA_FINISH_STOP,      /* a stop string or stop token */
+    TEMPERA_FINISH_LENGTH, /* max_tokens or the context is full */
+    TEMPERA_FINISH_EOS,    /* an end-of-text token was drawn */
+    TEMPERA_FINISH_STOP,   /* a stop string or stop token */
     TEMPERA_FINISH_CANCELLED,
-    TEMPERA_FINISH_ERROR,     /* numeric: no token survived the filters; see tempera_sample.error */
+    TEMPERA_FINISH_ERROR, /* numeric: no token survived the filters; see tempera_sample.error */
 } tempera_finish;
 const char *tempera_finish_name(tempera_finish finish); /* "length", "eos", "stop", "cancelled", "error" */
 
@@ -151,8 +151,8 @@ typedef struct tempera_token_stat {
     float kept_mass;     /* unfiltered probability of the tokens that survived the filters */
     int32_t kept;        /* how many survived */
     int32_t top_count;
-    const int32_t *top_token;   /* [top_count] most likely first, unfiltered; borrowed as the stat itself */
-    const float *top_logprob;   /* [top_count] */
+    const int32_t *top_token; /* [top_count] most likely first, unfiltered; borrowed as the stat itself */
+    const float *top_logprob; /* [top_count] */
 } tempera_token_stat;
 
 /* A new token of a sample; valid during the call. */
@@ -161,7 +161,7 @@ typedef struct tempera_token_event {
     uint64_t request;
     int32_t setting_index, sample_index;
     int32_t token;
-    const char *text;      /* new bytes, ending at a character boundary; empty while a character or a possible stop
+    const char *text; /* new bytes, ending at a character boundary; empty while a character or a possible stop
                               string is unfinished */
     size_t text_length;
     const tempera_token_stat *stat; /* NULL unless the setting asks for logprobs */
@@ -175,17 +175,17 @@ typedef struct tempera_sample {
     const tempera_sampling *sampling; /* the effective setting */
     const char *text;                 /* decoded completion without the stop string (prompt in front with echo) */
     size_t text_length;
-    const int32_t *tokens;            /* [token_count] completion, the stop or eos token included when one was drawn */
+    const int32_t *tokens; /* [token_count] completion, the stop or eos token included when one was drawn */
     size_t token_count;
     size_t prompt_count;
-    const tempera_token_stat *stats;  /* [token_count], or NULL */
+    const tempera_token_stat *stats; /* [token_count], or NULL */
     tempera_finish finish;
-    const char *error;                /* for TEMPERA_FINISH_ERROR, else "" */
-    uint32_t nan_rows;                /* draws whose logits held NaN (counted as -inf) */
+    const char *error; /* for TEMPERA_FINISH_ERROR, else "" */
+    uint32_t nan_rows; /* draws whose logits held NaN (counted as -inf) */
 } tempera_sample;
 
 typedef struct tempera_request {
-    const int32_t *prompt;            /* [prompt_count], at least 1 */
+    const int32_t *prompt; /* [prompt_count], at least 1 */
     size_t prompt_count;
     const tempera_sampling *settings; /* [setting_count], at least 1; each contributes its own n samples */
     size_t setting_count;
@@ -229,22 +229,23 @@ tempera_status tempera_logits(tempera_engine *engine, const int32_t *ids, size_t
 /* ---- figures -------------------------------------------------------------------------------------------------- */
 
 typedef struct tempera_stats {
-    uint64_t steps;            /* forward passes */
-    uint64_t prompt_tokens;    /* prompt tokens computed */
-    uint64_t reused_tokens;    /* prompt tokens found in pages of earlier requests */
+    uint64_t steps;             /* forward passes */
+    uint64_t prompt_tokens;     /* prompt tokens computed */
+    uint64_t reused_tokens;     /* prompt tokens found in pages of earlier requests */
     uint64_t recomputed_tokens; /* tokens computed again after preemption */
-    uint64_t generated_tokens; /* tokens drawn, over all samples */
-    uint64_t row_steps;        /* rows computed for them: generated_tokens / row_steps is the gain of sharing */
+    uint64_t generated_tokens;  /* tokens drawn, over all samples */
+    uint64_t row_steps;         /* rows computed for them: generated_tokens / row_steps is the gain of sharing */
     uint64_t forks, preemptions;
     double prefill_seconds, decode_seconds; /* wall time of steps with and without prompt tokens */
-    double first_token_seconds; /* from the first submit to its first token */
+    double first_token_seconds;             /* from the first submit to its first token */
     int32_t pages_used, pages_peak;
 } tempera_stats;
 void tempera_stats_get(const tempera_engine *engine, tempera_stats *stats);
 void tempera_stats_reset(tempera_engine *engine);
 
 /* Ceilings of the device, measured now (about 0.5 s): bytes/s of a streaming read, fp32 flop/s. */
-tempera_status tempera_measure(tempera_engine *engine, double *read_bytes_per_second, double *flops, tempera_error *err);
+tempera_status tempera_measure(tempera_engine *engine, double *read_bytes_per_second, double *flops,
+                               tempera_error *err);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -26,23 +26,23 @@
 
 /* The numeric form of one branch's settings: what the draw needs and nothing else. Built once at submit. */
 struct branch_params {
-    float temperature;      /* 0 = greedy */
-    float inv_temperature;  /* 1.0f / temperature, 0 when greedy */
-    int32_t top_k;          /* 0 = off */
-    float top_p;            /* >= 1 = off */
-    float min_p;            /* 0 = off */
-    float min_p_distance;   /* (float)-log(min_p): kept when zmax - z <= this */
-    float typical_p;        /* >= 1 = off */
+    float temperature;     /* 0 = greedy */
+    float inv_temperature; /* 1.0f / temperature, 0 when greedy */
+    int32_t top_k;         /* 0 = off */
+    float top_p;           /* >= 1 = off */
+    float min_p;           /* 0 = off */
+    float min_p_distance;  /* (float)-log(min_p): kept when zmax - z <= this */
+    float typical_p;       /* >= 1 = off */
     float repetition_penalty, frequency_penalty, presence_penalty;
     int32_t penalty_window; /* 0 = all */
     int32_t no_repeat_ngram;
     tempera_order order;
-    uint64_t seed;          /* Philox key; already mixed with the setting when noise is independent */
-    int32_t sample;         /* sample index, a counter word */
-    int32_t logprobs;       /* as tempera_sampling.logprobs */
+    uint64_t seed;                  /* Philox key; already mixed with the setting when noise is independent */
+    int32_t sample;                 /* sample index, a counter word */
+    int32_t logprobs;               /* as tempera_sampling.logprobs */
     const tempera_logit_bias *bias; /* [bias_count], host memory, ascending token ids */
     int32_t bias_count;
-    const int32_t *suppress;        /* [suppress_count] ids that get -inf while fewer than min_tokens are generated */
+    const int32_t *suppress; /* [suppress_count] ids that get -inf while fewer than min_tokens are generated */
     int32_t suppress_count;
     int32_t min_tokens;
 };
@@ -68,12 +68,12 @@ struct draw_result {
     int32_t token;
     uint32_t flags;
     /* the rest is filled when params->logprobs >= 0 */
-    float logprob;       /* of the unfiltered model distribution (temperature 1, no penalties or bias) */
-    float final_logprob; /* of the distribution the token was drawn from (greedy: 0 for the token) */
-    float entropy;       /* of the unfiltered model distribution, nats */
-    float kept_mass;     /* unfiltered probability of the surviving tokens */
-    int32_t kept;        /* surviving tokens */
-    int32_t top_count;   /* min(params->logprobs, V) */
+    float logprob;                   /* of the unfiltered model distribution (temperature 1, no penalties or bias) */
+    float final_logprob;             /* of the distribution the token was drawn from (greedy: 0 for the token) */
+    float entropy;                   /* of the unfiltered model distribution, nats */
+    float kept_mass;                 /* unfiltered probability of the surviving tokens */
+    int32_t kept;                    /* surviving tokens */
+    int32_t top_count;               /* min(params->logprobs, V) */
     int32_t top_token[DRAW_TOP_MAX]; /* best unfiltered first, ties to the lowest id */
     float top_logprob[DRAW_TOP_MAX];
 };
@@ -82,9 +82,9 @@ struct draw_result {
  * tokens; prefill, chunked prefill and decode differ only in these numbers. */
 struct batch_view {
     int32_t T;
-    const int32_t *token;       /* [T] ids */
-    const int32_t *position;    /* [T] absolute, ascending by one inside a sequence */
-    const int32_t *slot;        /* [T] page * page_tokens + offset where this token's K and V go */
+    const int32_t *token;    /* [T] ids */
+    const int32_t *position; /* [T] absolute, ascending by one inside a sequence */
+    const int32_t *slot;     /* [T] page * page_tokens + offset where this token's K and V go */
     int32_t S;
     const int32_t *query_start; /* [S+1] sequence s owns tokens query_start[s] … query_start[s+1]-1 */
     const int32_t *page_start;  /* [S+1] into page[] */
@@ -137,28 +137,28 @@ struct norm_params {
 };
 
 struct linear_params {
-    float *out;         /* [T, N] with row stride out_stride elements */
-    const float *in;    /* [T, K] */
+    float *out;      /* [T, N] with row stride out_stride elements */
+    const float *in; /* [T, K] */
     const struct linear_weight *weight;
     enum activation activation; /* applied to (sum + bias) */
-    bool accumulate;    /* out += instead of out = */
+    bool accumulate;            /* out += instead of out = */
     int32_t T, out_stride;
 };
 
 struct gate_params {
-    float *out;         /* [T, F] = activation(in[:, 0:F]) * in[:, F:2F] */
-    const float *in;    /* [T, 2F] */
+    float *out;      /* [T, F] = activation(in[:, 0:F]) * in[:, F:2F] */
+    const float *in; /* [T, 2F] */
     enum activation activation;
     int32_t T, F;
 };
 
 /* Optional per-head norm of q and k, rotary position, then K and V into their pages. */
 struct rope_store_params {
-    float *qkv;           /* [T, (H + 2 Hkv) Dh]: q heads, k heads, v heads; q is rotated in place */
-    const float *table;   /* [context, rotary/2, 2] cos, sin, attention factor included; NULL = no rotation */
-    int32_t rotary;       /* rotated leading elements of each head, even */
-    bool interleaved;     /* pairs (2i, 2i+1); false: (i, i + rotary/2) */
-    const float *q_norm, *k_norm;           /* [Dh] or NULL */
+    float *qkv;                   /* [T, (H + 2 Hkv) Dh]: q heads, k heads, v heads; q is rotated in place */
+    const float *table;           /* [context, rotary/2, 2] cos, sin, attention factor included; NULL = no rotation */
+    int32_t rotary;               /* rotated leading elements of each head, even */
+    bool interleaved;             /* pairs (2i, 2i+1); false: (i, i + rotary/2) */
+    const float *q_norm, *k_norm; /* [Dh] or NULL */
     const float *q_norm_bias, *k_norm_bias; /* [Dh] or NULL */
     enum norm_kind norm;
     float norm_eps;
@@ -166,23 +166,23 @@ struct rope_store_params {
 };
 
 struct attention_params {
-    float *out;        /* [T, H Dh] */
-    const float *qkv;  /* [T, (H + 2 Hkv) Dh], q part used */
-    float scale;       /* of q·k */
-    float softcap;     /* c tanh(s/c) on the scaled score; 0 = none */
-    int32_t window;    /* attends to positions > position - window; 0 = all */
+    float *out;       /* [T, H Dh] */
+    const float *qkv; /* [T, (H + 2 Hkv) Dh], q part used */
+    float scale;      /* of q·k */
+    float softcap;    /* c tanh(s/c) on the scaled score; 0 = none */
+    int32_t window;   /* attends to positions > position - window; 0 = all */
     int32_t layer, T, H, Hkv, Dh;
 };
 
 struct logits_params {
-    float *logits;        /* [R, V] */
-    const float *in;      /* [T, D] residual stream */
+    float *logits;                        /* [R, V] */
+    const float *in;                      /* [T, D] residual stream */
     const float *norm_weight, *norm_bias; /* [D] */
     enum norm_kind norm;
     float norm_eps;
     const struct linear_weight *head; /* N = V */
-    float scale;          /* logits are multiplied by this (1 = none) */
-    float softcap;        /* then capped: c tanh(x/c); 0 = none */
+    float scale;                      /* logits are multiplied by this (1 = none) */
+    float softcap;                    /* then capped: c tanh(x/c); 0 = none */
     int32_t D;
 };
 
@@ -199,11 +199,11 @@ struct backend_limits {
 };
 
 struct backend_info {
-    char name[16];           /* "cpu", "cuda", "simt" */
-    char device[96];         /* processor or GPU model name */
-    char instructions[32];   /* "avx512", "avx2", "portable", "sm_90" …: P1 holds within one */
+    char name[16];         /* "cpu", "cuda", "simt" */
+    char device[96];       /* processor or GPU model name */
+    char instructions[32]; /* "avx512", "avx2", "portable", "sm_90" …: P1 holds within one */
     int32_t threads;
-    int32_t page_tokens;     /* tokens in a KV page */
+    int32_t page_tokens; /* tokens in a KV page */
 };
 
 struct backend;
@@ -215,8 +215,8 @@ struct backend_options {
 
 /* Sizes that the memory plan asks for before anything is allocated. */
 struct backend_sizes {
-    size_t kv_page;    /* bytes of one page of one layer, K and V together */
-    size_t workspace;  /* bytes the backend needs besides weights, KV and activations (samplers, tables) */
+    size_t kv_page;   /* bytes of one page of one layer, K and V together */
+    size_t workspace; /* bytes the backend needs besides weights, KV and activations (samplers, tables) */
 };
 
 struct backend_ops {
@@ -257,8 +257,8 @@ struct backend_ops {
     /* One token for every branch of the view, from logits [R, V]. Results come with step_end. */
     tempera_status (*draw)(struct backend *backend, const float *logits, int32_t V, tempera_error *err);
     /* Copies the first `tokens` tokens of page from[i] to page to[i] in all layers; outside a step. */
-    tempera_status (*copy_pages)(struct backend *backend, const int32_t *from, const int32_t *to,
-                                 const int32_t *tokens, int32_t count, tempera_error *err);
+    tempera_status (*copy_pages)(struct backend *backend, const int32_t *from, const int32_t *to, const int32_t *tokens,
+                                 int32_t count, tempera_error *err);
     /* Measured ceilings, for reports: bytes/s of a streaming read, fp32 multiply-adds/s; takes about 0.5 s. */
     tempera_status (*measure)(struct backend *backend, double *read_bytes_per_second, double *flops,
                               tempera_error *err);

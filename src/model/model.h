@@ -54,10 +54,10 @@ int64_t model_file_bytes(const struct model *model);
 struct network_plan {
     struct backend_limits limits; /* effective */
     enum weight_type weight_type;
-    size_t weights;     /* bytes of packed weights, biases, norms, rope tables */
-    size_t kv;          /* pages * layers * kv_page */
-    size_t activations; /* forward buffers and logits [max_logits, V] */
-    size_t workspace;   /* backend's own */
+    size_t weights;      /* bytes of packed weights, biases, norms, rope tables */
+    size_t kv;           /* pages * layers * kv_page */
+    size_t activations;  /* forward buffers and logits [max_logits, V] */
+    size_t workspace;    /* backend's own */
     size_t step_weights; /* of the weights, what one decode step reads: all but tables that are only looked up */
 };
 /* limits: max_tokens, max_logits, max_branches, pages and context are given, the rest is filled from the

@@ -925,8 +925,6 @@ OPENINGS = [
     ("There was once {h.intro} who lived {h.home}.", False),
     ("{H} was {h.intro0}. {h.He} lived {h.home}.", False),
     ("{H} lived {h.home}.", False),
-    ("{H} sat [in the sun|by the window|under a tree] and [looked at the clouds|thought about the day|sang a song].", True),
-    ("{H} woke up early. <sun>.", True),
     ("It was a <sunny> morning. {h.Intro} woke up [early|and looked out of the window|and jumped out of bed].", True),
     ("Once there was {h.intro}.", False),
     ("{Place}, there lived {h.intro}.", False),
@@ -1155,7 +1153,7 @@ class StoryWriter:
     def context(self, plot):
         """Draw everything a template may mention.  Returns (variables, word lists)."""
         g = self.g
-        weights = {"child": 0.52, "animal": 0.35, "creature": 0.13}
+        weights = {"child": 0.55, "animal": 0.36, "creature": 0.09}
         group = g.rng.choices(plot.heroes, [weights[w] for w in plot.heroes])[0]
         hero = self.character(group, [])
         # Different pronouns keep "he" and "she" unambiguous most of the time.
