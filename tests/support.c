@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend/backend.h"
 #include "base/file.h"
 #include "base/mem.h"
 
@@ -36,6 +37,26 @@ const char *test_models(void) {
 
 const char *test_source(void) {
     return find_folder("TEMPERA_TEST_SOURCE", TEMPERA_TEST_DIR);
+}
+
+const char *test_device(void) {
+    const char *name = getenv("TEMPERA_TEST_DEVICE");
+    return name && name[0] ? name : "cpu";
+}
+
+bool test_device_is_emulated(void) {
+    return strcmp(test_device(), "simt") == 0;
+}
+
+bool test_device_opens(void) {
+    struct backend *backend;
+    tempera_error err = {0};
+    if (backend_open(&backend, test_device(), NULL, NULL, &err) != TEMPERA_OK) {
+        fprintf(stderr, "skipped: device %s: %s\n", test_device(), err.message);
+        return false;
+    }
+    backend->ops->close(backend);
+    return true;
 }
 
 static bool skip(const char *folder, const char *variable, const char *what) {

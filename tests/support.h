@@ -14,6 +14,17 @@ const char *test_models(void);
  * there. */
 const char *test_source(void);
 
+/* The device that a test program runs on: TEMPERA_TEST_DEVICE, else "cpu". Emulated: every step is slow, so that tests
+ * take fewer and smaller ones. */
+const char *test_device(void);
+bool test_device_is_emulated(void);
+/* Whether the device's module is there and opens; else one line on stderr says why not. */
+bool test_device_opens(void);
+#define TEST_NEEDS_DEVICE()                                                                                            \
+    do {                                                                                                               \
+        if (!test_device_opens()) cr_skip_test("device %s does not open", test_device());                              \
+    } while (0)
+
 /* True, after one line on stderr that says what was skipped, when the folder is absent:
  *     if (test_skip_without_data("JSONTestSuite")) return;
  * Criterion tests use the macros below instead, which make the skip visible in the report. */

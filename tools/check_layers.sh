@@ -18,13 +18,12 @@ rule() { # of a path; sets $allowed
     src/load/*) allowed='base/|load/|cjson/' ;;
     src/text/*) allowed='base/|load/|text/|pcre2\.h$|utf8proc\.h$' ;;
     src/backend/cuda/*) allowed='base/|backend/(backend\.h$|cuda/)|kernels/|cuda|cublas|nv' ;;
-    src/backend/simt/*) allowed='base/|backend/(backend\.h$|simt/|cuda/)|kernels/' ;;
     src/backend/cpu/*) allowed='base/|backend/(backend\.h$|cpu/)' ;;
     src/backend/*) allowed='base/|backend/' ;;
     src/model/*) allowed='base/|load/|backend/backend\.h$|model/' ;;
     src/engine/*) allowed='base/|text/|model/|backend/backend\.h$|engine/|tempera/tempera\.h$' ;;
     src/api.c) allowed='base/|engine/|tempera/tempera\.h$' ;;
-    kernels/*) allowed='base/(draw_math|philox|num|f16)[a-z_]*\.h$|kernels/|cuda|mma|cooperative_groups|[a-z0-9_]+\.(h|cuh|inc)$' ;;
+    kernels/*) allowed='base/(draw_math|philox|scatter)\.h$|kernels/|cuda_(runtime|runtime_api|fp16|bf16)\.h$|simt_device\.h$' ;;
     tools/*) allowed='base/|tempera/|cjson/|sqlite3\.h$|[a-z0-9_]+\.h$' ;;
     *) return 1 ;;
     esac

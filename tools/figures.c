@@ -98,6 +98,7 @@ void figures_print(const struct session *session, const struct run_figures *figu
     if (plan->instructions[0]) strbuf_printf(&line, " %s", plan->instructions);
     strbuf_printf(&line, " %s", plan->dtype);
     if (plan->threads > 0) strbuf_printf(&line, ", %d thread%s", plan->threads, plan->threads == 1 ? "" : "s");
+    if (plan->device_note[0]) strbuf_printf(&line, " (%s)", plan->device_note);
     progress_clear();
     fprintf(stderr, "%s\n", line.data);
     strbuf_free(&line);

@@ -68,9 +68,18 @@ setup_build() {
     setup_install
 }
 
+# Whether the CUDA toolkit's headers are here: they come from NVIDIA, and nothing installs them.
+setup_has_cuda_headers() {
+    [ -e /usr/local/cuda/include/cuda_runtime_api.h ] || command -v nvcc >/dev/null 2>&1 || [ -e /usr/include/cuda_runtime_api.h ]
+}
+
 setup_tests() {
     setup_build || return 1
     setup_library criterion libcriterion-dev
+    if setup_has_cuda_headers; then # the emulated CUDA module
+        setup_tool c++ g++
+        pkg-config --exists openblas || pkg-config --exists openblas-pthread || setup_missing+=(libopenblas-dev)
+    fi
     setup_install
 }
 

@@ -94,7 +94,7 @@ void tempera_model_sampling(const tempera_model *model, tempera_sampling *sampli
 typedef struct tempera_engine tempera_engine;
 
 typedef struct tempera_engine_options {
-    const char *device;       /* "auto", "cpu", … */
+    const char *device;       /* "auto" (a GPU where there is one), "cpu", "cuda" */
     const char *dtype;        /* "auto" (as in the files), "f32", "bf16", "f16" */
     const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
     int32_t threads;          /* cpu: 0 = every processor this process may use */
@@ -106,6 +106,8 @@ typedef struct tempera_engine_options {
                                  at most 1 GiB and at least one full context */
     bool unshared;            /* every sample on a row of its own: for tests and comparisons */
     bool no_prefix_reuse;     /* do not keep prompt pages for later requests */
+    bool fast;                /* cuda: large matrix products by whatever is fastest; a sample's last bits may then depend
+                                 on what is computed beside it */
 } tempera_engine_options;
 tempera_engine_options tempera_engine_options_default(void); /* auto, 64 rows, 1024 branches, 512 step tokens */
 
@@ -122,6 +124,8 @@ typedef struct tempera_plan {
     size_t step_weights; /* bytes of weights that a decode step reads */
     char device[16], device_name[96], instructions[32], dtype[8];
     int32_t threads;
+    char device_note[160];             /* why "auto" is not the GPU, one line; else empty */
+    size_t device_free, device_memory; /* bytes of the device's own memory, now; 0: it shares the host's */
 } tempera_plan;
 tempera_status tempera_plan_make(const tempera_model *model, const tempera_engine_options *options, tempera_plan *plan,
                                  tempera_error *err);

@@ -7,8 +7,13 @@
  *   V vocabulary          L layers           P KV pages                 N, K outputs and inputs of a linear layer
  *
  * Buffers are device pointers (`void *` from alloc); only the cpu backend may dereference them on the host. Activations
- * are fp32, rows of consecutive tokens, row-major. Ops may run later than their call (a device stream); step_end waits.
- * Every op returns a status and may be called only between step_begin and step_end.
+ * are fp32, rows of consecutive tokens, row-major. An OPERAND is a buffer that only linear layers read: a backend may keep
+ * it in its own element type and row stride (operand_bytes), so that it is rounded once, where it is made. Operands of the
+ * weights' type only; the cpu backend's are plain fp32 rows.
+ *
+ * A step is step_begin, ops, step_end, and some time later step_wait. Every op returns a status and may be called only
+ * between step_begin and step_end. A device runs ops later than their call; step_end submits them without waiting, and
+ * with info.run_ahead a second step may be begun before the first is waited for. Steps run in the order of step_end.
  *
  * Determinism (each is tested): a token's outputs depend on that token's inputs, its own sequence's pages and the
  * weights only. Never on T, S, on its index in the step, on which pages were taken, on the number of threads. */
@@ -55,6 +60,7 @@ struct branch_draw {
     const int32_t *history; /* [history_count] tokens of the sequence so far: prompt, then generated; host memory */
     int32_t history_count;  /* = position of the token being drawn, a counter word of the noise */
     int32_t prompt_count;   /* how many of them are prompt */
+    bool feedback;          /* history[history_count - 1] is not known yet: it is the sequence's fed back token */
 };
 
 enum { DRAW_TOP_MAX = 32 };
@@ -78,11 +84,14 @@ struct draw_result {
     float top_logprob[DRAW_TOP_MAX];
 };
 
-/* The step's batch view: built by the engine, host memory, constant until step_end. Sequences are consecutive runs of
- * tokens; prefill, chunked prefill and decode differ only in these numbers. */
+#define FEEDBACK(draw) (-1 - (draw))
+
+/* The step's batch view: built by the engine, host memory, constant until step_end, with all that draws point to; a step
+ * that runs later keeps copies. Sequences are consecutive runs of tokens; prefill, chunked prefill and decode differ only
+ * in these numbers. */
 struct batch_view {
     int32_t T;
-    const int32_t *token;    /* [T] ids */
+    const int32_t *token; /* [T] ids, or FEEDBACK(i): the token that draw i of the step before gives (run_ahead only) */
     const int32_t *position; /* [T] absolute, ascending by one inside a sequence */
     const int32_t *slot;     /* [T] page * page_tokens + offset where this token's K and V go */
     int32_t S;
@@ -101,11 +110,18 @@ enum weight_type { WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16, WEIGHT_TYPE_COUNT };
 size_t weight_type_size(enum weight_type type);
 const char *weight_type_name(enum weight_type type); /* "f32" … */
 
+/* Random weights that a device can make itself: element i of the tensor is table[pick(stream, i)] (base/scatter.h). */
+struct random_source {
+    const void *table; /* host, [PICK_TABLE] of the piece's type */
+    uint64_t stream;
+};
+
 /* Where some output rows of a linear layer come from: `groups` runs of `group` consecutive source rows, run g starting
  * at source row first + g * stride. Covers plain, concatenated (q|k|v), sliced (fused qkv) and per-head interleaved
  * layouts. Source element (n, k) is data[n * K + k], or data[k * source_rows + n] when transposed (GPT-2's Conv1D). */
 struct weight_piece {
     const void *data; /* host, [source_rows, K] or transposed [K, source_rows]; may be unaligned */
+    const struct random_source *random; /* given where info.makes_random: instead of data */
     enum weight_type type;
     size_t source_rows;
     bool transposed;
@@ -120,13 +136,18 @@ struct linear_weight {
     int32_t N, K;
 };
 
+/* Refuses pieces that reach beyond their source or are not N rows together. */
+tempera_status weight_pieces_check(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
+                                   tempera_error *err);
+
 /* ---- op parameters -------------------------------------------------------------------------------------------- */
 
 enum activation { ACT_NONE, ACT_GELU_ERF, ACT_GELU_TANH, ACT_SILU, ACT_RELU };
 enum norm_kind { NORM_LAYER, NORM_RMS };
 
 struct norm_params {
-    float *out;          /* [T, D] */
+    void *out; /* [T, D], or an operand */
+    bool out_operand;
     float *residual;     /* [T, D] input; when add is given it becomes residual + add first */
     const float *add;    /* [T, D] or NULL */
     const float *weight; /* [D] (the 1+w of Gemma is already added), NULL = 1 */
@@ -136,17 +157,24 @@ struct norm_params {
     int32_t T, D;
 };
 
+/* What may come before and after the product is part of the op, so that a backend can fuse it. */
 struct linear_params {
-    float *out;      /* [T, N] with row stride out_stride elements */
-    const float *in; /* [T, K] */
+    void *out;      /* [T, N] with row stride out_stride elements, or an operand */
+    const void *in; /* [T, K], or an operand */
+    bool in_operand, out_operand;
     const struct linear_weight *weight;
     enum activation activation; /* applied to (sum + bias) */
     bool accumulate;            /* out += instead of out = */
+    float *gate_scratch; /* given: the weight is [2F, K], gate rows then up rows, and out [T, F] = activation(gate) *
+                                 * up; [T, 2F] that the op may use */
+    const struct norm_params *norm;       /* given: done first; in is its out, which nothing else reads */
+    const struct rope_store_params *rope; /* given: done last; out is its qkv */
     int32_t T, out_stride;
 };
 
 struct gate_params {
-    float *out;      /* [T, F] = activation(in[:, 0:F]) * in[:, F:2F] */
+    void *out; /* [T, F] = activation(in[:, 0:F]) * in[:, F:2F], or an operand */
+    bool out_operand;
     const float *in; /* [T, 2F] */
     enum activation activation;
     int32_t T, F;
@@ -166,7 +194,8 @@ struct rope_store_params {
 };
 
 struct attention_params {
-    float *out;       /* [T, H Dh] */
+    void *out; /* [T, H Dh], or an operand */
+    bool out_operand;
     const float *qkv; /* [T, (H + 2 Hkv) Dh], q part used */
     float scale;      /* of q·k */
     float softcap;    /* c tanh(s/c) on the scaled score; 0 = none */
@@ -192,10 +221,11 @@ struct backend_limits {
     /* model */
     int32_t L, D, H, Hkv, Dh, F, V, context;
     /* engine */
-    int32_t max_tokens;   /* T of a step at most */
-    int32_t max_logits;   /* R at most */
-    int32_t max_branches; /* B at most */
-    int32_t pages;        /* P */
+    int32_t max_tokens;    /* T of a step at most */
+    int32_t max_logits;    /* R at most */
+    int32_t max_branches;  /* B at most */
+    int32_t pages;         /* P */
+    enum weight_type type; /* of the weights; a device keeps operands and KV pages in it */
 };
 
 struct backend_info {
@@ -203,7 +233,10 @@ struct backend_info {
     char device[96];       /* processor or GPU model name */
     char instructions[32]; /* "avx512", "avx2", "portable", "sm_90" …: P1 holds within one */
     int32_t threads;
-    int32_t page_tokens; /* tokens in a KV page */
+    int32_t page_tokens;              /* tokens in a KV page */
+    bool run_ahead;                   /* two steps may be in flight, and tokens fed back */
+    bool makes_random;                /* linear_pack takes pieces with a random source */
+    size_t memory_free, memory_total; /* bytes of the device's own memory; 0: it has none, or cannot tell */
 };
 
 struct backend;
@@ -211,6 +244,7 @@ struct backend;
 struct backend_options {
     int32_t threads;          /* cpu: 0 = all processors this process may use */
     const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
+    bool fast;                /* cuda: linear layers may use whatever is fastest; bits may then depend on the batch */
 };
 
 /* Sizes that the memory plan asks for before anything is allocated. */
@@ -235,14 +269,20 @@ struct backend_ops {
     tempera_status (*upload)(struct backend *backend, void *to, const void *from, size_t bytes, tempera_error *err);
     tempera_status (*download)(struct backend *backend, void *to, const void *from, size_t bytes, tempera_error *err);
 
+    /* Bytes of one row of K elements of an operand for weights of this type. */
+    size_t (*operand_bytes)(const struct backend *backend, enum weight_type type, int32_t K);
     size_t (*linear_bytes)(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
     /* Packs pieces, in order, as the N rows of weight->data (allocated by the caller); converts when types differ. */
     tempera_status (*linear_pack)(struct backend *backend, const struct linear_weight *weight,
                                   const struct weight_piece *pieces, int32_t count, tempera_error *err);
 
-    tempera_status (*step_begin)(struct backend *backend, const struct batch_view *view, tempera_error *err);
-    /* Waits; results[B] in the order of view->branch. */
-    tempera_status (*step_end)(struct backend *backend, struct draw_result *results, tempera_error *err);
+    /* *replay: the ops of a step like this one (all decode, of the same size class) are recorded; the caller, who would
+     * only call the same ops again, goes straight to step_end. */
+    tempera_status (*step_begin)(struct backend *backend, const struct batch_view *view, bool *replay,
+                                 tempera_error *err);
+    tempera_status (*step_end)(struct backend *backend, tempera_error *err);
+    /* Waits for the oldest step that was not waited for; results [its B] in the order of view->branch, or NULL. */
+    tempera_status (*step_wait)(struct backend *backend, struct draw_result *results, tempera_error *err);
 
     /* out [T, D] = scale * rows of the packed table [V, D] (+ positions [context, D] packed likewise, or NULL). */
     tempera_status (*embed)(struct backend *backend, float *out, const struct linear_weight *table,
@@ -254,7 +294,7 @@ struct backend_ops {
     tempera_status (*attention)(struct backend *backend, const struct attention_params *p, tempera_error *err);
     /* Final norm and head for the rows view->logit_token. */
     tempera_status (*logits)(struct backend *backend, const struct logits_params *p, tempera_error *err);
-    /* One token for every branch of the view, from logits [R, V]. Results come with step_end. */
+    /* One token for every branch of the view, from logits [R, V]. Results come with step_wait. */
     tempera_status (*draw)(struct backend *backend, const float *logits, int32_t V, tempera_error *err);
     /* Copies the first `tokens` tokens of page from[i] to page to[i] in all layers; outside a step. */
     tempera_status (*copy_pages)(struct backend *backend, const int32_t *from, const int32_t *to, const int32_t *tokens,
@@ -269,8 +309,13 @@ struct backend {
     const struct backend_ops *ops;
 };
 
-/* registry.c: the compiled-in backends by name; "auto" picks the best that is present. NULL: not compiled in. */
-const struct backend_ops *backend_find(const char *name);
-const char *backend_names(void); /* "cpu" or "cpu, cuda", for messages */
+/* registry.c: the backends by name. A backend in a module is loaded by the first call that names it; NULL: unknown, or its
+ * module is not there (the reason in *err, which may be NULL). */
+const struct backend_ops *backend_find(const char *name, tempera_error *err);
+/* Opens the device of that name. "auto" (or NULL) is cuda where a driver, the module and a usable GPU are found, else cpu;
+ * then *note (when given, 160 bytes) says why in one line, and is empty otherwise. */
+enum { BACKEND_NOTE_BYTES = 160 };
+tempera_status backend_open(struct backend **backend, const char *name, const struct backend_options *options,
+                            char *note, tempera_error *err);
 
 #endif

@@ -33,27 +33,39 @@ void batch_init(struct batch *batch, struct layout *layout, const struct batch_l
 void batch_clear(struct batch *batch) {
     batch->view.T = batch->view.S = batch->view.R = batch->view.B = 0;
     batch->query_start[0] = batch->page_start[0] = 0;
+    batch->prefill = 0;
+}
+
+static void add_token(struct batch *batch, const struct rows *rows, const struct row *r, int32_t token,
+                      int32_t position) {
+    int32_t t = batch->view.T++;
+    batch->token[t] = token;
+    batch->position[t] = position;
+    batch->slot[t] = r->pages[position / rows->page_tokens] * rows->page_tokens + position % rows->page_tokens;
+}
+
+/* Makes a sequence of the tokens added since the last one. Returns the first of them. */
+static int32_t add_sequence(struct batch *batch, const struct rows *rows, int32_t row) {
+    const struct row *r = &rows->row[row];
+    int32_t s = batch->view.S++;
+    memcpy(batch->page + batch->page_start[s], r->pages, (size_t)r->page_count * sizeof *r->pages);
+    batch->sequence_row[s] = row;
+    batch->sequence_draw[s] = NO_INDEX;
+    batch->query_start[s + 1] = batch->view.T;
+    batch->page_start[s + 1] = batch->page_start[s] + r->page_count;
+    return batch->query_start[s];
 }
 
 int32_t batch_add_row(struct batch *batch, const struct rows *rows, int32_t row, int32_t count) {
-    struct batch_view *view = &batch->view;
     const struct row *r = &rows->row[row];
-    int32_t first = view->T;
-    for (int32_t i = 0; i < count; i++) {
-        int32_t position = r->computed + i;
-        batch->token[first + i] = r->tokens[position];
-        batch->position[first + i] = position;
-        batch->slot[first + i] =
-            r->pages[position / rows->page_tokens] * rows->page_tokens + position % rows->page_tokens;
-    }
-    memcpy(batch->page + batch->page_start[view->S], r->pages, (size_t)r->page_count * sizeof *r->pages);
-    batch->sequence_row[view->S] = row;
-    batch->sequence_draw[view->S] = NO_INDEX;
-    view->S++;
-    view->T += count;
-    batch->query_start[view->S] = view->T;
-    batch->page_start[view->S] = batch->page_start[view->S - 1] + r->page_count;
-    return first;
+    for (int32_t p = r->computed; p < r->computed + count; p++) add_token(batch, rows, r, r->tokens[p], p);
+    return add_sequence(batch, rows, row);
+}
+
+int32_t batch_add_fed_row(struct batch *batch, const struct rows *rows, int32_t row, int32_t draw) {
+    const struct row *r = &rows->row[row];
+    add_token(batch, rows, r, FEEDBACK(draw), r->length);
+    return add_sequence(batch, rows, row);
 }
 
 int32_t batch_want_logits(struct batch *batch, int32_t token) {
@@ -64,4 +76,20 @@ int32_t batch_want_logits(struct batch *batch, int32_t token) {
 int32_t batch_add_draw(struct batch *batch, const struct branch_draw *draw) {
     batch->draw[batch->view.B] = *draw;
     return batch->view.B++;
+}
+
+int32_t batch_count(const struct batch *batch, int32_t sequence) {
+    return batch->query_start[sequence + 1] - batch->query_start[sequence];
+}
+
+bool batch_is_live(const struct batch *batch, const struct rows *rows, int32_t sequence) {
+    const struct row *r = &rows->row[batch->sequence_row[sequence]];
+    return r->state == ROW_ACTIVE && r->computed == batch->position[batch->query_start[sequence]];
+}
+
+bool batch_is_void(const struct batch *batch, const struct rows *rows) {
+    for (int32_t s = 0; s < batch->view.S; s++) {
+        if (batch_is_live(batch, rows, s)) return false;
+    }
+    return true;
 }

@@ -44,15 +44,10 @@ static tempera_status find_weight_type(const char *dtype, const struct model *mo
     return fail(err, TEMPERA_INVALID_ARGUMENT, "dtype \"%s\" is unknown; known are auto, f32, f16, bf16", dtype);
 }
 
-static tempera_status open_backend(struct backend **backend, const tempera_engine_options *o, tempera_error *err) {
-    const char *name = o->device ? o->device : "auto";
-    const struct backend_ops *ops = backend_find(name);
-    if (!ops) {
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "device \"%s\" is not in this build; known are auto, %s", name,
-                    backend_names());
-    }
-    struct backend_options options = {.threads = o->threads, .instructions = o->instructions};
-    return ops->open(backend, &options, err);
+static tempera_status open_backend(struct backend **backend, char note[BACKEND_NOTE_BYTES],
+                                   const tempera_engine_options *o, tempera_error *err) {
+    struct backend_options options = {.threads = o->threads, .instructions = o->instructions, .fast = o->fast};
+    return backend_open(backend, o->device, &options, note, err);
 }
 
 /* How many pages: what the options ask for, at least one full context. */
@@ -89,12 +84,31 @@ static void lay_out(struct engine *e, struct layout *layout, const tempera_plan 
     e->group_table_size = 2;
     while (e->group_table_size < 2 * branches) e->group_table_size *= 2;
     rows_init(&e->rows, layout, &rows);
-    batch_init(&e->batch, layout, &batch);
+    for (int i = 0; i < (e->run_ahead ? 2 : 1); i++) batch_init(&e->batch[i], layout, &batch);
     e->slot = layout_array(layout, MAX_PENDING_REQUESTS, sizeof *e->slot);
     e->group = layout_array(layout, branches, sizeof *e->group);
     e->group_table = layout_array(layout, e->group_table_size, sizeof *e->group_table);
     e->piece = layout_array(layout, piece_bytes, 1);
     e->delta = layout_array(layout, 2 * piece_bytes + 2 * STOP_MAX_BYTES, 1);
+}
+
+/* "Fits" means it fits: what the device has free now, against the plan, before anything is allocated. */
+static tempera_status check_memory(const tempera_plan *plan, tempera_error *err) {
+    const size_t need = plan->total - plan->host; /* make_plan has checked the sum */
+    const double gib = 0x1p-30;
+    if (plan->device_memory == 0 || need <= plan->device_free) return TEMPERA_OK;
+    const size_t over = need - plan->device_free;
+    const char *remedy = over < plan->kv ? "less KV memory or a shorter context would fit"
+                         : plan->weights > plan->device_free
+                             ? "the weights alone are too much: a 16-bit dtype halves F32 weights"
+                             : "fewer rows, a shorter context and less KV memory would fit";
+    return fail(
+        err, TEMPERA_OUT_OF_MEMORY,
+        "the plan needs %.2f GiB on %s (weights %.2f, KV %.2f, activations %.2f, workspace %.2f); %.2f of %.2f GiB "
+        "are free, %.2f too little: %s",
+        (double)need * gib, plan->device_name, (double)plan->weights * gib, (double)plan->kv * gib,
+        (double)plan->activations * gib, (double)plan->workspace * gib, (double)plan->device_free * gib,
+        (double)plan->device_memory * gib, (double)over * gib, remedy);
 }
 
 static size_t piece_bytes(const struct tokenizer *tokenizer) {
@@ -131,12 +145,15 @@ static tempera_status make_plan(tempera_plan *plan, struct network_plan *network
     memcpy(plan->device, info.name, sizeof plan->device);
     memcpy(plan->device_name, info.device, sizeof plan->device_name);
     memcpy(plan->instructions, info.instructions, sizeof plan->instructions);
+    plan->device_free = info.memory_free;
+    plan->device_memory = info.memory_total;
     strncpy(plan->dtype, weight_type_name(type), sizeof plan->dtype - 1);
     TRY(plan_network(network, plan, model, backend, type, err)); /* with one page: tells a page's bytes */
     TRY(count_pages(plan, network->kv, o->kv_bytes, err));
     TRY(plan_network(network, plan, model, backend, type, err));
     struct engine counted;
     memset(&counted, 0, sizeof counted);
+    counted.run_ahead = info.run_ahead;
     struct layout layout = {0};
     lay_out(&counted, &layout, plan, true, piece_bytes(tokenizer));
     plan->weights = network->weights;
@@ -158,8 +175,10 @@ tempera_status engine_plan(tempera_plan *plan, const struct model *model, const 
     struct backend *backend = NULL;
     struct network_plan network;
     TRY(check_options(options, err));
-    TRY(open_backend(&backend, options, err));
+    char note[BACKEND_NOTE_BYTES];
+    TRY(open_backend(&backend, note, options, err));
     tempera_status status = make_plan(plan, &network, model, tokenizer, backend, options, err);
+    memcpy(plan->device_note, note, sizeof note);
     backend->ops->close(backend);
     return status;
 }
@@ -177,6 +196,7 @@ tempera_status engine_open(struct engine **engine, const struct model *model, co
                            const int32_t *eos, int32_t eos_count, const tempera_engine_options *options,
                            tempera_error *err) {
     tempera_status status;
+    struct backend_info info;
     struct network_plan network;
     struct layout layout = {0};
     TRY(check_options(options, err));
@@ -188,8 +208,11 @@ tempera_status engine_open(struct engine **engine, const struct model *model, co
     e->eos_count = eos_count;
     memcpy(e->eos, eos, (size_t)eos_count * sizeof *eos);
     e->text.max = (size_t)1 << 30;
-    TRY_GOTO(open_backend(&e->backend, options, err));
+    char note[BACKEND_NOTE_BYTES];
+    TRY_GOTO(open_backend(&e->backend, note, options, err));
     TRY_GOTO(make_plan(&e->plan, &network, model, tokenizer, e->backend, options, err));
+    memcpy(e->plan.device_note, note, sizeof note);
+    TRY_GOTO(check_memory(&e->plan, err));
     TRY_GOTO(buf_reserve(&e->text, TEXT_RESERVE, err));
     e->slab_bytes = e->plan.host - TEXT_RESERVE;
     e->slab = mem_slab(e->slab_bytes);
@@ -198,6 +221,8 @@ tempera_status engine_open(struct engine **engine, const struct model *model, co
         goto cleanup;
     }
     layout.base = e->slab;
+    e->backend->ops->info(e->backend, &info);
+    e->run_ahead = info.run_ahead;
     lay_out(e, &layout, &e->plan, !options->no_prefix_reuse, piece_bytes(tokenizer));
     init_slots(e);
     TRY_GOTO(network_create(&e->network, model, e->backend, &network, err));

@@ -2,6 +2,10 @@
  *
  *     submit → queue → branches on a row → [schedule → forward → draw → group by (row, token) → fork or finish] → sample
  *
+ * Where the backend runs ahead, the next step is submitted before the last one's tokens are known, whenever it needs
+ * nothing of them but to be fed back (run_ahead.c). A sample that turns out to have ended leaves an entry in it that
+ * nobody looks at.
+ *
  * Memory is one slab, sized by engine_plan before anything is allocated; a step allocates nothing. One thread at a
  * time, except engine_cancel. */
 #ifndef ENGINE_ENGINE_H
@@ -35,8 +39,12 @@ struct engine {
     struct backend *backend;
     struct network *network;
     struct rows rows;
-    struct batch batch;
-    void *slab; /* slab_bytes: everything host-side */
+    bool run_ahead;        /* of the backend */
+    struct batch batch[2]; /* steps being built or in flight; without run_ahead only the first is there */
+    int32_t oldest;        /* batch[oldest] is the step to wait for next */
+    int32_t in_flight;     /* steps submitted and not waited for: 0 or 1, during a call 2 */
+    double landed;         /* clock of the last wait */
+    void *slab;            /* slab_bytes: everything host-side */
     size_t slab_bytes;
 
     tempera_plan plan;
@@ -87,8 +95,17 @@ tempera_status engine_logits(struct engine *engine, const int32_t *ids, size_t c
                              tempera_error *err);
 
 /* ---- between the files of this folder ---- */
-/* One forward pass over the batch that is built, with the timing of the step's tokens. */
+/* Submits a batch as the youngest step in flight; waits for the oldest one, and counts its time. */
+tempera_status engine_send(struct engine *engine, struct batch *batch, tempera_error *err);
+tempera_status engine_wait(struct engine *engine, tempera_error *err);
+/* Both, for the batch that was built in batch[0] while nothing is in flight. */
 tempera_status engine_forward(struct engine *engine, int32_t prefill_tokens, tempera_error *err);
+/* Builds, in `next`, the step after the one in `flying`, which is in flight. Empty: there is nothing in it, or it cannot be
+ * told yet (run_ahead.c). */
+void engine_build_ahead(struct engine *engine, const struct batch *flying, struct batch *next);
+/* Adds one draw for every branch of the row, from the logits of view token `token`. history: how many tokens the sequence
+ * has when it is drawn; all of them but perhaps the last are known. */
+void engine_add_draws(const struct engine *engine, struct batch *batch, int32_t row, int32_t token, int32_t history);
 /* Takes the token a branch drew: statistics, text, stop rules, on_token. True when the branch goes on; else it was
  * finished (engine_finish) and freed. The row is computed to its length and does not hold the token yet. */
 bool engine_take_token(struct engine *engine, int32_t row, int32_t branch, const struct draw_result *result);

@@ -146,10 +146,15 @@ static void take_prefix(struct rows *rows, struct row *r) {
     r->computed = r->page_count * rows->page_tokens;
 }
 
+int32_t rows_missing_pages(const struct rows *rows, int32_t row, int32_t count) {
+    const struct row *r = &rows->row[row];
+    int32_t need = pages_for(rows, r->computed + count);
+    return need > r->page_count ? need - r->page_count : 0;
+}
+
 bool rows_reserve(struct rows *rows, int32_t row, int32_t count) {
     struct row *r = &rows->row[row];
-    int32_t need = pages_for(rows, r->computed + count);
-    while (r->page_count < need) {
+    for (int32_t missing = rows_missing_pages(rows, row, count); missing > 0; missing--) {
         int32_t page = kvcache_take(&rows->kv);
         if (page == KV_NONE) return false;
         r->pages[r->page_count++] = page;
@@ -175,7 +180,7 @@ static int32_t take_row(struct rows *rows) {
     rows->free_row = r->next;
     r->order = rows->next_order++;
     r->length = r->computed = r->seen = 0;
-    r->page_count = r->registered = r->branch_count = r->chunk = 0;
+    r->page_count = r->registered = r->branch_count = 0;
     r->chain = 0;
     r->first_branch = r->last_branch = NO_INDEX;
     return row;
@@ -212,7 +217,6 @@ bool rows_activate(struct rows *rows, int32_t row) {
 void rows_preempt(struct rows *rows, int32_t row) {
     active_remove(rows, row);
     release_pages(rows, &rows->row[row]);
-    rows->row[row].chunk = 0;
     waiting_insert(rows, row);
     rows->preemptions++;
 }

@@ -45,7 +45,6 @@ struct row {
     uint64_t chain;     /* uid of the last of them */
     int32_t first_branch, last_branch, branch_count;
     int32_t next, prev; /* in the list of waiting rows (ascending order), or the free list (next) */
-    int32_t chunk;      /* tokens computed in the step being built, 0 = not in it */
 };
 
 struct rows {
@@ -85,6 +84,8 @@ bool rows_activate(struct rows *rows, int32_t row);
 void rows_preempt(struct rows *rows, int32_t row);
 /* Gives a row without branches back. */
 void rows_destroy(struct rows *rows, int32_t row);
+/* How many pages the row lacks for `count` more computed tokens. */
+int32_t rows_missing_pages(const struct rows *rows, int32_t row, int32_t count);
 /* Makes room for `count` more computed tokens. False when no page is left. */
 bool rows_reserve(struct rows *rows, int32_t row, int32_t count);
 /* After a step: `count` more tokens are computed; full pages become findable. */

@@ -64,12 +64,12 @@ static int32_t open_row(struct engine *e, const int32_t *ids, int32_t count, boo
 
 static void add_forced(struct engine *e, int32_t row, int32_t logits_row, int32_t history,
                        const struct branch_params *p, int32_t forced) {
-    batch_add_draw(&e->batch, &(struct branch_draw){.params = p,
-                                                    .row = logits_row,
-                                                    .forced = forced,
-                                                    .history = e->rows.row[row].tokens,
-                                                    .history_count = history,
-                                                    .prompt_count = 0});
+    batch_add_draw(&e->batch[0], &(struct branch_draw){.params = p,
+                                                       .row = logits_row,
+                                                       .forced = forced,
+                                                       .history = e->rows.row[row].tokens,
+                                                       .history_count = history,
+                                                       .prompt_count = 0});
 }
 
 static void copy_stat(tempera_token_stat *stat, const struct draw_result *result) {
@@ -86,11 +86,11 @@ static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, 
                                   tempera_token_stat *stats, tempera_error *err) {
     struct row *r = &e->rows.row[row];
     int32_t start = r->computed;
-    batch_clear(&e->batch);
+    batch_clear(&e->batch[0]);
     rows_reserve(&e->rows, row, chunk);
-    int32_t first = batch_add_row(&e->batch, &e->rows, row, chunk);
+    int32_t first = batch_add_row(&e->batch[0], &e->rows, row, chunk);
     for (int32_t i = 0; i < chunk && start + i + 1 < r->length; i++) {
-        int32_t logits_row = batch_want_logits(&e->batch, first + i);
+        int32_t logits_row = batch_want_logits(&e->batch[0], first + i);
         for (size_t s = 0; s < f->count; s++) {
             add_forced(e, row, logits_row, start + i + 1, &f->params[s], r->tokens[start + i + 1]);
         }
@@ -98,9 +98,9 @@ static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, 
     TRY(engine_forward(e, chunk, err));
     rows_advance(&e->rows, row, chunk);
     e->stats.prompt_tokens += (uint64_t)chunk;
-    for (int32_t i = 0; i < e->batch.view.R; i++) {
+    for (int32_t i = 0; i < e->batch[0].view.R; i++) {
         for (size_t s = 0; s < f->count; s++) {
-            copy_stat(&stats[s * count + (size_t)(start + i + 1)], &e->batch.result[(size_t)i * f->count + s]);
+            copy_stat(&stats[s * count + (size_t)(start + i + 1)], &e->batch[0].result[(size_t)i * f->count + s]);
         }
     }
     return TEMPERA_OK;
@@ -143,9 +143,9 @@ static tempera_status prefill(struct engine *e, int32_t row, tempera_error *err)
     while (r->computed < r->length - 1) {
         int32_t left = r->length - 1 - r->computed;
         int32_t chunk = left < e->plan.max_step_tokens ? left : e->plan.max_step_tokens;
-        batch_clear(&e->batch);
+        batch_clear(&e->batch[0]);
         rows_reserve(&e->rows, row, chunk);
-        batch_add_row(&e->batch, &e->rows, row, chunk);
+        batch_add_row(&e->batch[0], &e->rows, row, chunk);
         TRY(engine_forward(e, chunk, err));
         rows_advance(&e->rows, row, chunk);
         e->stats.prompt_tokens += (uint64_t)chunk;
@@ -155,9 +155,9 @@ static tempera_status prefill(struct engine *e, int32_t row, tempera_error *err)
 
 /* Starts a batch that computes the row's last token (again, if need be: the same bits) with its logits as row 0. */
 static void begin_last(struct engine *e, int32_t row) {
-    batch_clear(&e->batch);
+    batch_clear(&e->batch[0]);
     rows_reserve(&e->rows, row, 1);
-    batch_want_logits(&e->batch, batch_add_row(&e->batch, &e->rows, row, 1));
+    batch_want_logits(&e->batch[0], batch_add_row(&e->batch[0], &e->rows, row, 1));
 }
 
 /* Final log-probabilities of the top tokens under every setting: one forced draw for each pair. */
@@ -173,7 +173,7 @@ static tempera_status force_top(struct engine *e, int32_t row, const struct forc
         }
         TRY(engine_forward(e, 1, err));
         for (size_t i = 0; i < block; i++) {
-            const struct draw_result *result = &e->batch.result[i];
+            const struct draw_result *result = &e->batch[0].result[i];
             final_logprob[done + i] = result->final_logprob;
             if ((done + i) % (size_t)top == 0 && stats) copy_stat(&stats[(done + i) / (size_t)top], result);
         }
@@ -200,8 +200,8 @@ tempera_status engine_next(struct engine *e, const int32_t *ids, size_t count, c
     begin_last(e, row);
     add_forced(e, row, 0, (int32_t)count, plain.params, NO_INDEX);
     TRY_GOTO(engine_forward(e, 1, err));
-    memcpy(token, e->batch.result[0].top_token, (size_t)top * sizeof *token);
-    memcpy(logprob, e->batch.result[0].top_logprob, (size_t)top * sizeof *logprob);
+    memcpy(token, e->batch[0].result[0].top_token, (size_t)top * sizeof *token);
+    memcpy(logprob, e->batch[0].result[0].top_logprob, (size_t)top * sizeof *logprob);
     if (settings && setting_count > 0) status = force_top(e, row, &f, top, token, final_logprob, stats, err);
 
 cleanup:

@@ -1,4 +1,4 @@
-/* step.c: one step of the engine, in reading order: cancel, admit, schedule, forward, settle. */
+/* step.c: one step of the engine, in reading order: cancel, admit, schedule, submit, settle. */
 #include <string.h>
 
 #include "base/status.h"
@@ -104,48 +104,46 @@ static bool make_room(struct engine *e, int32_t row, int32_t count) {
     return true;
 }
 
-static void add_draws(struct engine *e, int32_t sequence, int32_t row, int32_t token) {
+void engine_add_draws(const struct engine *e, struct batch *batch, int32_t row, int32_t token, int32_t history) {
     const struct row *r = &e->rows.row[row];
-    int32_t logits_row = batch_want_logits(&e->batch, token);
-    e->batch.sequence_draw[sequence] = e->batch.view.B;
+    int32_t logits_row = batch_want_logits(batch, token);
+    batch->sequence_draw[batch->view.S - 1] = batch->view.B;
     for (int32_t b = r->first_branch; b != NO_INDEX; b = e->rows.branch[b].next) {
-        batch_add_draw(&e->batch, &(struct branch_draw){.params = &e->rows.branch[b].params,
-                                                        .row = logits_row,
-                                                        .forced = NO_INDEX,
-                                                        .history = r->tokens,
-                                                        .history_count = r->length,
-                                                        .prompt_count = r->request->prompt_count});
+        batch_add_draw(batch, &(struct branch_draw){.params = &e->rows.branch[b].params,
+                                                    .row = logits_row,
+                                                    .forced = NO_INDEX,
+                                                    .history = r->tokens,
+                                                    .history_count = history,
+                                                    .prompt_count = r->request->prompt_count,
+                                                    .feedback = history > r->length});
     }
 }
 
-/* Builds the batch: every row that needs one token gets it, rows that need more share the step's prompt tokens, oldest
- * first. Returns how many tokens are prefill. */
-static int32_t schedule(struct engine *e) {
-    int32_t budget = e->plan.max_step_tokens, prefill = 0;
-    batch_clear(&e->batch);
+/* Builds a batch: every row that needs one token gets it, rows that need more share the step's prompt tokens, oldest
+ * first. */
+static void schedule(struct engine *e, struct batch *batch) {
+    int32_t budget = e->plan.max_step_tokens;
+    batch_clear(batch);
     for (int32_t i = 0; i < e->rows.active_count; i++) {
         int32_t row = e->rows.active[i];
-        struct row *r = &e->rows.row[row];
+        const struct row *r = &e->rows.row[row];
         int32_t pending = r->length - r->computed;
         int32_t chunk = pending == 1 || pending < budget ? pending : budget;
-        r->chunk = 0;
         if (chunk == 0) continue;
         if (!make_room(e, row, chunk)) break; /* it was the youngest: no row comes after it */
         if (pending > 1) {
             budget -= chunk;
-            prefill += chunk;
+            batch->prefill += chunk;
         }
-        r->chunk = chunk;
-        int32_t first = batch_add_row(&e->batch, &e->rows, row, chunk);
-        if (chunk == pending) add_draws(e, e->batch.view.S - 1, row, first + chunk - 1);
+        int32_t first = batch_add_row(batch, &e->rows, row, chunk);
+        if (chunk == pending) engine_add_draws(e, batch, row, first + chunk - 1, r->length);
     }
-    return prefill;
 }
 
-static void count_tokens(struct engine *e) {
-    for (int32_t s = 0; s < e->batch.view.S; s++) {
-        const struct row *r = &e->rows.row[e->batch.sequence_row[s]];
-        for (int32_t t = r->computed; t < r->computed + r->chunk; t++) {
+static void count_tokens(struct engine *e, const struct batch *batch) {
+    for (int32_t s = 0; s < batch->view.S; s++) {
+        const struct row *r = &e->rows.row[batch->sequence_row[s]];
+        for (int32_t t = r->computed; t < r->computed + batch_count(batch, s); t++) {
             if (t < r->seen) {
                 e->stats.recomputed_tokens++;
             } else if (t < r->request->prompt_count) {
@@ -227,19 +225,6 @@ static void settle_row(struct engine *e, int32_t row, const struct draw_result *
     clear_groups(e);
 }
 
-/* ---- the step -------------------------------------------------------------------------------------------------- */
-
-tempera_status engine_forward(struct engine *e, int32_t prefill_tokens, tempera_error *err) {
-    double start = engine_clock();
-    TRY(network_step(e->network, &e->batch.view, e->batch.result, err));
-    double seconds = engine_clock() - start;
-    double prefill = (double)prefill_tokens / (double)e->batch.view.T;
-    e->stats.steps++;
-    e->stats.prefill_seconds += seconds * prefill;
-    e->stats.decode_seconds += seconds * (1 - prefill);
-    return TEMPERA_OK;
-}
-
 static tempera_status copy_forked_pages(struct engine *e, tempera_error *err) {
     struct rows *rows = &e->rows;
     int32_t count = rows->copy_count;
@@ -248,26 +233,62 @@ static tempera_status copy_forked_pages(struct engine *e, tempera_error *err) {
     return e->backend->ops->copy_pages(e->backend, rows->copy_from, rows->copy_to, rows->copy_tokens, count, err);
 }
 
+/* What a step that was waited for changes: rows get longer, branches get their tokens. */
+static tempera_status settle(struct engine *e, struct batch *batch, tempera_error *err) {
+    for (int32_t s = 0; s < batch->view.S; s++) {
+        if (batch_is_live(batch, &e->rows, s)) {
+            rows_advance(&e->rows, batch->sequence_row[s], batch_count(batch, s));
+        } else {
+            batch->sequence_draw[s] = NO_INDEX;
+        }
+    }
+    for (int32_t s = 0; s < batch->view.S; s++) {
+        int32_t first_draw = batch->sequence_draw[s];
+        if (first_draw != NO_INDEX) settle_row(e, batch->sequence_row[s], batch->result + first_draw);
+    }
+    return copy_forked_pages(e, err);
+}
+
+/* ---- the step -------------------------------------------------------------------------------------------------- */
+
+/* The batch to build next: nothing in flight is in it. */
+static struct batch *free_batch(struct engine *e) {
+    return &e->batch[e->in_flight == 0 ? e->oldest : !e->oldest];
+}
+
+static tempera_status start(struct engine *e, tempera_error *err) {
+    struct batch *batch = free_batch(e);
+    admit(e);
+    schedule(e, batch);
+    if (batch->view.S == 0) return TEMPERA_OK;
+    count_tokens(e, batch);
+    return engine_send(e, batch, err);
+}
+
+static tempera_status start_ahead(struct engine *e, tempera_error *err) {
+    struct batch *next = free_batch(e);
+    engine_build_ahead(e, &e->batch[e->oldest], next);
+    return next->view.S > 0 ? engine_send(e, next, err) : TEMPERA_OK;
+}
+
+/* Waits for the oldest step and settles it. */
+static tempera_status land(struct engine *e, tempera_error *err) {
+    struct batch *batch = &e->batch[e->oldest];
+    TRY(engine_wait(e, err));
+    if (e->stats.first_token_seconds == 0 && e->first_submit != 0 && batch->view.B > 0) {
+        e->stats.first_token_seconds = e->landed - e->first_submit;
+    }
+    return settle(e, batch, err);
+}
+
 tempera_status engine_step(struct engine *e, bool *active, tempera_error *err) {
     apply_cancels(e);
-    admit(e);
-    int32_t prefill = schedule(e);
-    *active = e->batch.view.S > 0;
+    if (e->in_flight == 0) TRY(start(e, err));
+    *active = e->in_flight > 0;
     if (!*active) return TEMPERA_OK;
-    count_tokens(e);
-    TRY(engine_forward(e, prefill, err));
-    if (e->stats.first_token_seconds == 0 && e->batch.view.B > 0) {
-        e->stats.first_token_seconds = engine_clock() - e->first_submit;
-    }
-    for (int32_t s = 0; s < e->batch.view.S; s++) {
-        int32_t row = e->batch.sequence_row[s];
-        rows_advance(&e->rows, row, e->rows.row[row].chunk);
-    }
-    for (int32_t s = 0; s < e->batch.view.S; s++) {
-        int32_t first_draw = e->batch.sequence_draw[s];
-        if (first_draw != NO_INDEX) settle_row(e, e->batch.sequence_row[s], e->batch.result + first_draw);
-    }
-    TRY(copy_forked_pages(e, err));
+    tempera_status ahead = e->run_ahead ? start_ahead(e, err) : TEMPERA_OK;
+    TRY(land(e, ahead == TEMPERA_OK ? err : NULL)); /* its tokens are there, whatever became of the next step */
+    if (e->in_flight > 0 && batch_is_void(&e->batch[e->oldest], &e->rows)) TRY(land(e, err));
     *active = !engine_idle(e);
-    return TEMPERA_OK;
+    return ahead;
 }

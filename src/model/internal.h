@@ -19,22 +19,22 @@ struct model {
 /* Fills in parameters and file_bytes from the list. */
 void model_count(struct model *model);
 
-/* Buffers of the forward pass, for max_tokens tokens. */
+/* Buffers of the forward pass, for max_tokens tokens; void: operands. */
 struct activations {
     float *x;      /* [T, D] residual stream */
-    float *h;      /* [T, D] normed input of a block */
+    void *h;       /* [T, D] normed input of a block */
     float *out;    /* [T, D] output of a block before its own norm; NULL in families without such norms */
     float *delta;  /* [T, D] that output after its norm, not yet added to x; NULL with out */
     float *qkv;    /* [T, (H + 2 Hkv) Dh] */
-    float *heads;  /* [T, H Dh] what attention gives */
-    float *up;     /* [T, F] or gated [T, 2F]; shares memory with qkv and heads, which are done with by then */
-    float *gated;  /* [T, F] or, when not gated, equal to up */
+    void *heads;   /* [T, H Dh] what attention gives */
+    float *up;     /* [T, 2F] before the gate; NULL in families without one */
+    void *gated;   /* [T, F] the MLP's inside; it and up share memory with qkv and heads, which are done with by then */
     float *logits; /* [R, V] */
 };
 
 /* False: the bytes do not fit size_t. base NULL: only counts. */
-bool activations_layout(struct activations *a, const struct model *model, const struct backend_limits *limits,
-                        char *base, size_t *bytes);
+bool activations_layout(struct activations *a, const struct model *model, const struct backend *backend,
+                        const struct backend_limits *limits, char *base, size_t *bytes);
 
 struct network {
     struct backend *backend;
@@ -43,6 +43,8 @@ struct network {
     struct weights weights;
     struct activations activations;
     void *weight_memory, *activation_memory; /* plan.weights and plan.activations bytes on the device */
+    int32_t in_flight;                       /* steps submitted and not waited for */
+    bool broken;                             /* the youngest of them failed half-way; it is waited for, not looked at */
 };
 
 /* The forward pass of one step: from the view's tokens to logits, between step_begin and step_end

@@ -75,11 +75,16 @@ tempera_status network_create(struct network **network, const struct model *mode
                               const struct network_plan *plan, tempera_error *err);
 void network_free(struct network *network);
 
-/* One step: forward, logits (when R > 0), draws (when B > 0). results [view->B]. Allocates nothing. Token ids must be below
- * V, positions below the plan's context: the caller has checked them. After a failure the next step may be tried. */
+/* Submits one step: forward, logits (when R > 0), draws (when B > 0). Allocates nothing. Token ids must be below V, positions
+ * below the plan's context: the caller has checked them. Where the backend runs ahead, a second step may be submitted
+ * before the first is waited for. After a failure nothing was submitted, and the next step may be tried. */
+tempera_status network_submit(struct network *network, const struct batch_view *view, tempera_error *err);
+/* Waits for the oldest submitted step; results [view->B], or NULL. */
+tempera_status network_wait(struct network *network, struct draw_result *results, tempera_error *err);
+/* Both. */
 tempera_status network_step(struct network *network, const struct batch_view *view, struct draw_result *results,
                             tempera_error *err);
-/* The logits of row r (below R) of the last step, [V] floats. */
+/* The logits of row r (below R) of the step submitted last, which has been waited for; [V] floats. */
 tempera_status network_read_logits(struct network *network, int32_t r, float *logits, tempera_error *err);
 
 #endif

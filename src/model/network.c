@@ -17,7 +17,7 @@ static tempera_status allocate(struct network *n, const struct model *model, tem
     size_t weights, activations;
     weights_layout(&n->weights, &model->list, &model->hp, backend, plan->weight_type, context, n->weight_memory,
                    &weights);
-    activations_layout(&n->activations, model, &plan->limits, n->activation_memory, &activations);
+    activations_layout(&n->activations, model, backend, &plan->limits, n->activation_memory, &activations);
     if (weights != plan->weights || activations != plan->activations)
         return fail(err, TEMPERA_INVALID_ARGUMENT, "the memory plan was made for another model or backend");
     return backend->ops->prepare(backend, &plan->limits, err);
@@ -43,21 +43,49 @@ cleanup:
 
 void network_free(struct network *n) {
     if (!n) return;
+    while (n->in_flight > 0) network_wait(n, NULL, NULL);
     n->backend->ops->free(n->backend, n->activation_memory, n->plan.activations);
     n->backend->ops->free(n->backend, n->weight_memory, n->plan.weights);
     mem_free(n->weights.layer);
     mem_free(n);
 }
 
+static tempera_status call_ops(struct network *n, const struct batch_view *view, tempera_error *err) {
+    TRY(forward(n, view, err));
+    return view->B > 0 ? n->backend->ops->draw(n->backend, n->activations.logits, n->hp.V, err) : TEMPERA_OK;
+}
+
+tempera_status network_submit(struct network *n, const struct batch_view *view, tempera_error *err) {
+    struct backend *backend = n->backend;
+    bool replay;
+    TRY(backend->ops->step_begin(backend, view, &replay, err));
+    tempera_status status = replay ? TEMPERA_OK : call_ops(n, view, err);
+    /* A step that failed half-way is ended too, but what it says then matters less. */
+    tempera_status ended = backend->ops->step_end(backend, status == TEMPERA_OK ? err : NULL);
+    if (status == TEMPERA_OK) status = ended;
+    if (status == TEMPERA_OK) {
+        n->in_flight++;
+    } else if (ended == TEMPERA_OK && n->in_flight > 0) {
+        n->broken = true; /* its turn to be waited for comes after the step before */
+    } else if (ended == TEMPERA_OK) {
+        backend->ops->step_wait(backend, NULL, NULL);
+    }
+    return status;
+}
+
+tempera_status network_wait(struct network *n, struct draw_result *results, tempera_error *err) {
+    struct backend *backend = n->backend;
+    tempera_status status = backend->ops->step_wait(backend, results, err);
+    n->in_flight--;
+    if (n->broken) backend->ops->step_wait(backend, NULL, NULL);
+    n->broken = false;
+    return status;
+}
+
 tempera_status network_step(struct network *n, const struct batch_view *view, struct draw_result *results,
                             tempera_error *err) {
-    struct backend *backend = n->backend;
-    TRY(backend->ops->step_begin(backend, view, err));
-    tempera_status status = forward(n, view, err);
-    if (status == TEMPERA_OK && view->B > 0) status = backend->ops->draw(backend, n->activations.logits, n->hp.V, err);
-    /* A step that failed half-way is ended too, but what it says then matters less. */
-    tempera_status ended = backend->ops->step_end(backend, results, status == TEMPERA_OK ? err : NULL);
-    return status == TEMPERA_OK ? ended : status;
+    TRY(network_submit(n, view, err));
+    return network_wait(n, results, err);
 }
 
 tempera_status network_read_logits(struct network *n, int32_t r, float *logits, tempera_error *err) {

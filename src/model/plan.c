@@ -19,7 +19,7 @@ static tempera_status check_limits(const struct backend_limits *limits, const st
                 limits->context);
 }
 
-static void fill_limits(struct backend_limits *limits, const struct hparams *hp) {
+static void fill_limits(struct backend_limits *limits, const struct hparams *hp, enum weight_type type) {
     limits->L = hp->L;
     limits->D = hp->D;
     limits->H = hp->H;
@@ -27,28 +27,30 @@ static void fill_limits(struct backend_limits *limits, const struct hparams *hp)
     limits->Dh = hp->Dh;
     limits->F = hp->F;
     limits->V = hp->V;
+    limits->type = type;
 }
 
-bool activations_layout(struct activations *a, const struct model *model, const struct backend_limits *limits,
-                        char *base, size_t *bytes) {
+bool activations_layout(struct activations *a, const struct model *model, const struct backend *backend,
+                        const struct backend_limits *limits, char *base, size_t *bytes) {
     const struct hparams *hp = &model->hp;
+    const enum weight_type type = limits->type;
     struct region region = {.base = base};
-    const size_t T = (size_t)limits->max_tokens, D = (size_t)hp->D, F = (size_t)hp->F, Dh = (size_t)hp->Dh;
+    const size_t T = (size_t)limits->max_tokens, D = (size_t)hp->D;
     const bool post_norms = model->arch->attention_post_norm || model->arch->mlp_post_norm;
     *a = (struct activations){0};
     a->logits = region_floats(&region, (size_t)limits->max_logits, (size_t)hp->V);
     a->x = region_floats(&region, T, D);
-    a->h = region_floats(&region, T, D);
+    a->h = region_operands(&region, T, hp->D, backend, type);
     if (post_norms) {
         a->out = region_floats(&region, T, D);
         a->delta = region_floats(&region, T, D);
     }
     /* A block's inner buffers: attention's are dead when the MLP starts, so the two lie over each other. */
     struct region mlp = region;
-    a->qkv = region_floats(&region, T, (size_t)(hp->H + 2 * hp->Hkv) * Dh);
-    a->heads = region_floats(&region, T, (size_t)hp->H * Dh);
-    a->up = region_floats(&mlp, T, hp->gated ? 2 * F : F);
-    a->gated = hp->gated ? region_floats(&mlp, T, F) : a->up;
+    a->qkv = region_floats(&region, T, (size_t)(hp->H + 2 * hp->Hkv) * (size_t)hp->Dh);
+    a->heads = region_operands(&region, T, hp->H * hp->Dh, backend, type);
+    if (hp->gated) a->up = region_floats(&mlp, T, 2 * (size_t)hp->F);
+    a->gated = region_operands(&mlp, T, hp->F, backend, type);
     *bytes = mlp.used > region.used ? mlp.used : region.used;
     return !region.overflow && !mlp.overflow;
 }
@@ -69,7 +71,7 @@ tempera_status network_plan_make(struct network_plan *plan, const struct model *
                                  enum weight_type type, const struct backend_limits *limits, tempera_error *err) {
     struct network_plan p = {.limits = *limits, .weight_type = type};
     TRY(check_limits(limits, &model->hp, err));
-    fill_limits(&p.limits, &model->hp);
+    fill_limits(&p.limits, &model->hp, type);
 
     struct backend_sizes sizes;
     backend->ops->sizes(backend, &p.limits, &sizes);
@@ -77,7 +79,7 @@ tempera_status network_plan_make(struct network_plan *plan, const struct model *
     p.step_weights = count_step_bytes(model, backend, type);
     struct activations unused;
     bool fits = weights_layout(NULL, &model->list, &model->hp, backend, type, limits->context, NULL, &p.weights) &&
-                activations_layout(&unused, model, &p.limits, NULL, &p.activations) &&
+                activations_layout(&unused, model, backend, &p.limits, NULL, &p.activations) &&
                 size_mul((size_t)limits->pages, (size_t)model->hp.L, &p.kv) && size_mul(p.kv, sizes.kv_page, &p.kv);
     size_t total;
     fits = fits && size_add(p.weights, p.kv, &total) && size_add(total, p.activations, &total) &&

@@ -8,27 +8,11 @@
 
 /* ---- weights ----------------------------------------------------------------------------------------------------- */
 
-/* The finaliser of splitmix64 (Steele et al., OOPSLA 2014): a bijection that scatters consecutive numbers. */
-static uint64_t scatter(uint64_t z) {
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-}
-
-static uint64_t key_of(uint64_t seed, const char *name) {
+uint64_t random_stream(const struct source *source, uint64_t seed) {
     uint64_t key = 0xCBF29CE484222325u; /* FNV-1a */
-    for (; *name; name++) key = (key ^ (unsigned char)*name) * 0x100000001B3u;
+    for (const char *name = source->name; *name; name++) key = (key ^ (unsigned char)*name) * 0x100000001B3u;
     return scatter(key ^ scatter(seed));
 }
-
-/* Weights are picked from a table of normally distributed values, already scaled and in the matrix's type: many times
- * as fast as making each one, and a benchmark waits for hundreds of millions. Five picks to a word. */
-enum { TABLE_BITS = 12, TABLE = 1 << TABLE_BITS, PICKS = 64 / TABLE_BITS };
-
-union table {
-    float f32[TABLE];
-    uint16_t half[TABLE];
-};
 
 /* The sum of twelve 16-bit numbers, less its mean: normal for every purpose here, and exact on any machine. */
 static float bell(uint64_t count) {
@@ -38,10 +22,10 @@ static float bell(uint64_t count) {
     return (float)sum / 65536; /* the variance of twelve is one */
 }
 
-static void make_table(union table *table, enum weight_type type, float mean, float deviation) {
-    for (size_t i = 0; i < TABLE; i++) {
-        float value = i < TABLE / 2 ? bell(i) : -bell(TABLE - 1 - i); /* so that the mean is exact */
-        value = mean + deviation * value;
+void random_table(union random_table *table, enum weight_type type, const struct parameter *p) {
+    for (size_t i = 0; i < PICK_TABLE; i++) {
+        float value = i < PICK_TABLE / 2 ? bell(i) : -bell(PICK_TABLE - 1 - i); /* so that the mean is exact */
+        value = p->mean + p->deviation * value;
         if (type == WEIGHT_F32)
             table->f32[i] = value;
         else
@@ -51,17 +35,17 @@ static void make_table(union table *table, enum weight_type type, float mean, fl
 
 void random_fill(void *out, enum weight_type type, const struct source *source, const struct parameter *p,
                  uint64_t seed) {
-    union table table;
-    make_table(&table, type, p->mean, p->deviation);
+    union random_table table;
+    random_table(&table, type, p);
     const size_t count = source->rows * source->cols;
-    uint64_t state = key_of(seed, source->name);
-    for (size_t i = 0; i < count; state += 0x9E3779B97F4A7C15u) {
-        uint64_t word = scatter(state);
-        for (int pick = 0; pick < PICKS && i < count; pick++, i++, word >>= TABLE_BITS) {
+    const uint64_t stream = random_stream(source, seed);
+    for (size_t i = 0, w = 0; i < count; w++) {
+        uint64_t word = pick_word(stream, w);
+        for (int pick = 0; pick < PICKS && i < count; pick++, i++, word >>= PICK_BITS) {
             if (type == WEIGHT_F32)
-                ((float *)out)[i] = table.f32[word % TABLE];
+                ((float *)out)[i] = table.f32[word % PICK_TABLE];
             else
-                ((uint16_t *)out)[i] = table.half[word % TABLE];
+                ((uint16_t *)out)[i] = table.half[word % PICK_TABLE];
         }
     }
 }

@@ -3,6 +3,7 @@
 #ifndef MODEL_REGION_H
 #define MODEL_REGION_H
 
+#include "backend/backend.h"
 #include "base/num.h"
 
 struct region {
@@ -30,6 +31,17 @@ static inline void *region_take(struct region *region, size_t bytes) {
 static inline float *region_floats(struct region *region, size_t count, size_t width) {
     size_t elements, bytes;
     if (!size_mul(count, width, &elements) || !size_mul(elements, sizeof(float), &bytes)) {
+        region->overflow = true;
+        return NULL;
+    }
+    return region_take(region, bytes);
+}
+
+/* The same for count operands of K elements. */
+static inline void *region_operands(struct region *region, size_t count, int32_t K, const struct backend *backend,
+                                    enum weight_type type) {
+    size_t bytes;
+    if (!size_mul(count, backend->ops->operand_bytes(backend, type, K), &bytes)) {
         region->overflow = true;
         return NULL;
     }

@@ -69,29 +69,45 @@ struct loader {
     const struct tensor_set *set;
     const struct random_weights *random;
     struct backend *backend;
-    char *drawn;   /* room for the random tensors of one parameter; NULL with files */
-    float *vector; /* room for one vector */
+    bool makes_random; /* the backend makes random matrices itself */
+    char *drawn;       /* room for the random tensors of one parameter; NULL with files */
+    float *vector;     /* room for one vector */
+};
+
+/* Where a parameter comes from. */
+struct sources {
+    struct weight_piece tensor[PARAMETER_PARTS]; /* rows of all pieces unset */
+    struct random_source random[PARAMETER_PARTS];
+    union random_table table;
 };
 
 enum weight_type weight_type_of(const struct tensor_view *view) {
     return view->dtype == DTYPE_F16 ? WEIGHT_F16 : view->dtype == DTYPE_BF16 ? WEIGHT_BF16 : WEIGHT_F32;
 }
 
-/* Each source as host memory: mapped, or drawn now. */
-static void fetch_sources(const struct loader *l, const struct parameter *p, struct weight_piece *source) {
+/* Each source as host memory, mapped or drawn now, or as what the backend makes it of. */
+static void fetch_sources(const struct loader *l, const struct parameter *p, struct sources *sources) {
     char *drawn = l->drawn;
+    const bool makes = !l->set && l->makes_random && p->matrix;
+    if (makes) random_table(&sources->table, l->random->type, p);
     for (int32_t i = 0; i < p->sources; i++) {
         const struct source *s = &p->source[i];
-        source[i] = (struct weight_piece){.source_rows = s->rows, .transposed = p->transposed};
+        struct weight_piece *tensor = &sources->tensor[i];
+        *tensor = (struct weight_piece){.source_rows = s->rows, .transposed = p->transposed};
         if (s->view) {
-            source[i].data = s->view->data;
-            source[i].type = weight_type_of(s->view);
+            tensor->data = s->view->data;
+            tensor->type = weight_type_of(s->view);
             continue;
         }
-        source[i].data = drawn;
-        source[i].type = p->matrix ? l->random->type : WEIGHT_F32;
-        random_fill(drawn, source[i].type, s, p, l->random->seed);
-        drawn += s->rows * s->cols * weight_type_size(source[i].type);
+        tensor->type = p->matrix ? l->random->type : WEIGHT_F32;
+        if (makes) {
+            sources->random[i] = (struct random_source){&sources->table, random_stream(s, l->random->seed)};
+            tensor->random = &sources->random[i];
+            continue;
+        }
+        tensor->data = drawn;
+        random_fill(drawn, tensor->type, s, p, l->random->seed);
+        drawn += s->rows * s->cols * weight_type_size(tensor->type);
     }
 }
 
@@ -134,9 +150,9 @@ static tempera_status load_matrix(const struct loader *l, const struct parameter
 }
 
 static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
-    struct weight_piece source[PARAMETER_PARTS];
-    fetch_sources(l, p, source);
-    TRY(p->matrix ? load_matrix(l, p, source, err) : load_vector(l, p, source, err));
+    struct sources sources;
+    fetch_sources(l, p, &sources);
+    TRY(p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
     for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
     return TEMPERA_OK;
 }
@@ -172,14 +188,13 @@ static tempera_status load_rope(const struct weights *weights, const struct hpar
 }
 
 /* The largest rooms that one parameter needs. */
-static void loader_sizes(const struct parameter_list *list, enum weight_type random_type, size_t *drawn,
-                         size_t *vector) {
+static void loader_sizes(const struct loader *l, const struct parameter_list *list, size_t *drawn, size_t *vector) {
     *drawn = *vector = 0;
     for (size_t i = 0; i < list->count; i++) {
         const struct parameter *p = &list->items[i];
         size_t elements = (size_t)p->N * (size_t)p->K; /* the sources' together */
-        size_t bytes = elements * weight_type_size(p->matrix ? random_type : WEIGHT_F32);
-        if (bytes > *drawn) *drawn = bytes;
+        size_t bytes = elements * weight_type_size(p->matrix ? l->random->type : WEIGHT_F32);
+        if (bytes > *drawn && !(p->matrix && l->makes_random)) *drawn = bytes;
         if (!p->matrix && bytes > *vector) *vector = bytes;
     }
 }
@@ -187,9 +202,12 @@ static void loader_sizes(const struct parameter_list *list, enum weight_type ran
 tempera_status weights_load(const struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
                             const struct tensor_set *set, const struct random_weights *random, struct backend *backend,
                             int32_t context, tempera_error *err) {
-    struct loader l = {.weights = weights, .set = set, .random = random, .backend = backend};
+    struct backend_info info;
+    backend->ops->info(backend, &info);
+    struct loader l = {
+        .weights = weights, .set = set, .random = random, .backend = backend, .makes_random = info.makes_random};
     size_t drawn, vector;
-    loader_sizes(list, random->type, &drawn, &vector);
+    loader_sizes(&l, list, &drawn, &vector);
     tempera_status status = TEMPERA_OK;
     l.vector = mem_alloc(vector);
     if (!set) l.drawn = mem_slab(drawn);

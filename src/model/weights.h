@@ -5,6 +5,7 @@
 #define MODEL_WEIGHTS_H
 
 #include "base/arena.h"
+#include "base/scatter.h"
 #include "load/safetensors.h"
 #include "model/arch.h"
 
@@ -85,6 +86,14 @@ struct random_weights {
     uint64_t seed;
     enum weight_type type; /* of the matrices; vectors are drawn in float */
 };
+/* Weights are picked from a table of normally distributed values, already scaled and in the matrix's type: many times
+ * as fast as making each one, and a benchmark waits for hundreds of millions (base/scatter.h). */
+union random_table {
+    float f32[PICK_TABLE];
+    uint16_t half[PICK_TABLE];
+};
+void random_table(union random_table *table, enum weight_type type, const struct parameter *parameter);
+uint64_t random_stream(const struct source *source, uint64_t seed);
 /* Fills out [rows, cols] in the given type. */
 void random_fill(void *out, enum weight_type type, const struct source *source, const struct parameter *parameter,
                  uint64_t seed);

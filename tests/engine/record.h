@@ -1,5 +1,5 @@
-/* record.h: runs requests on an engine and keeps, for every sample, its tokens and a hash of every logits row it was
- * drawn from. Two runs that promise equal samples must give equal records. */
+/* record.h: runs requests on an engine and keeps, for every sample, its tokens, a hash of its statistics and one of every
+ * logits row it was drawn from. Two runs that promise equal samples must give equal records. */
 #ifndef TESTS_RECORD_H
 #define TESTS_RECORD_H
 
@@ -12,7 +12,9 @@ enum { RECORD_TOKENS = 96 };
 struct record {
     int32_t tokens[RECORD_TOKENS];
     int32_t count;
-    uint64_t logits; /* hash over the bits of all logits rows, in order */
+    uint64_t
+        logits; /* hash over the bits of all logits rows, in order; 0: an engine that runs ahead has overwritten them */
+    uint64_t stats; /* hash over the bits of all token statistics */
     char text[1024];
     tempera_finish finish;
     bool done;
@@ -35,9 +37,14 @@ struct test_model {
 void test_model_open(struct test_model *m, const char *folder);
 void test_model_close(struct test_model *m);
 
-struct engine *test_engine_open(const struct test_model *m, const tempera_engine_options *options);
+/* ahead: where the device runs ahead, let it. */
+struct engine *test_engine_open(const struct test_model *m, const tempera_engine_options *options, bool ahead);
 
-/* Submits all jobs, runs until idle, checks the engine's invariants after every step. */
+/* Submits a job, which must stay where it is until it is done. Returns its id. */
+uint64_t submit_job(struct engine *engine, const struct job *job);
+/* One step, then the engine's invariants. False: all is done, and nothing leaked. A failed step fills *err. */
+bool step_jobs(struct engine *engine, tempera_error *err);
+/* Submits all jobs and steps until idle. */
 void run_jobs(struct engine *engine, const struct job *jobs, size_t count);
 
 /* Asserts equality; `what` starts the message. */

@@ -29,7 +29,7 @@ struct session {
 static struct session session_open(tempera_engine_options o) {
     struct session s = {0};
     tempera_error err = {0};
-    o.device = "cpu";
+    o.device = test_device();
     cr_assert_eq(tempera_model_open(TEMPERA_DEMO_MODEL, &s.model, &err), TEMPERA_OK, "%s", err.message);
     cr_assert_eq(tempera_engine_open(s.model, &o, &s.engine, &err), TEMPERA_OK, "%s", err.message);
     return s;
@@ -272,7 +272,7 @@ Test(engine, a_step_allocates_nothing) {
 
 Test(engine, open_allocates_what_the_plan_says) {
     tempera_engine_options o = tempera_engine_options_default();
-    o.device = "cpu";
+    o.device = test_device();
     tempera_model *model;
     tempera_engine *engine;
     tempera_plan plan;
@@ -320,7 +320,7 @@ Test(engine, logprobs_come_with_the_sample) {
 Test(engine, allocation_failures) {
     tempera_sampling setting = greedy(8);
     tempera_engine_options o = tempera_engine_options_default();
-    o.device = "cpu";
+    o.device = test_device();
     o.threads = 1;
     o.max_rows = 2;
     o.max_branches = 2;

@@ -1,4 +1,5 @@
-/* P1: a sample depends on weights, prompt, settings, seed and sample index, never on what else the engine does. */
+/* P1: a sample depends on weights, prompt, settings, seed and sample index, never on what else the engine does: one step at
+ * a time, with every row of logits looked at, and then with the engine running ahead. Runs on every device (support.h). */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,7 +7,7 @@
 #include "support.h"
 #include "tests/engine/record.h"
 
-enum { PROMPTS = 3, SETTINGS = 3, SAMPLES = 2, RECORDS = SETTINGS * SAMPLES, TOKENS = 24, STRANGERS = 64 };
+enum { PROMPTS = 3, SETTINGS = 3, SAMPLES = 2, RECORDS = SETTINGS * SAMPLES, STRANGERS = 64 };
 
 struct scene {
     struct test_model m;
@@ -15,30 +16,37 @@ struct scene {
     struct record alone[PROMPTS][RECORDS]; /* the truth: each request by itself, one thread */
     struct record other[PROMPTS][RECORDS];
     struct job job[PROMPTS];
+    bool ahead;
+    int32_t tokens, strangers, many; /* how much of it, by how fast the device is */
 };
 
 static const char *const prompts[PROMPTS] = {
     "Once upon a time",
-    "One day, a little girl named Lily found a big red ball in the park. She wanted to play with it, but",
+    "One day, a little girl named Lily found a big red ball in the park. She wanted to play with it, but her brother "
+    "came "
+    "and took it. Lily was sad. She sat down on the grass and saw a small white dog. The dog had a stick, and the "
+    "stick "
+    "was long. \"Do you want to play with me?\" asked Lily, and the dog",
     "The cat",
 };
 
 static tempera_engine_options options(void) {
     tempera_engine_options o = tempera_engine_options_default();
-    o.device = "cpu";
+    o.device = test_device();
     o.threads = 1;
     return o;
 }
 
-static void set_settings(tempera_sampling *s) {
+static void set_settings(tempera_sampling *s, int32_t tokens) {
     for (int i = 0; i < SETTINGS; i++) {
         s[i] = tempera_sampling_default();
         s[i].n = SAMPLES;
-        s[i].max_tokens = TOKENS;
+        s[i].max_tokens = tokens;
         s[i].seed = 7;
     }
     s[1].temperature = 0.7f;
     s[1].top_p = 0.9f;
+    s[1].logprobs = 2;
     s[2].temperature = 1.3f;
     s[2].top_k = 20;
     s[2].repetition_penalty = 1.2f;
@@ -52,9 +60,10 @@ static void run_scene(struct scene *scene, struct engine *e, struct record (*rec
 
 static struct scene *scene_open(const char *folder) {
     static struct scene scene;
-    memset(&scene, 0, sizeof scene);
+    const bool slow = test_device_is_emulated();
+    scene = (struct scene){.tokens = slow ? 5 : 24, .strangers = slow ? 8 : STRANGERS, .many = slow ? 8 : 64};
     test_model_open(&scene.m, folder);
-    set_settings(scene.settings);
+    set_settings(scene.settings, scene.tokens);
     for (int p = 0; p < PROMPTS; p++) {
         cr_assert_eq(
             tokenizer_encode(scene.m.tokenizer, prompts[p], strlen(prompts[p]), ENCODE_SPECIAL, &scene.prompt[p], NULL),
@@ -65,7 +74,7 @@ static struct scene *scene_open(const char *folder) {
                                     .setting_count = SETTINGS,
                                     .record = scene.alone[p]};
         tempera_engine_options o = options();
-        struct engine *e = test_engine_open(&scene.m, &o);
+        struct engine *e = test_engine_open(&scene.m, &o, false);
         run_jobs(e, &scene.job[p], 1);
         engine_close(e);
     }
@@ -82,7 +91,7 @@ static void expect_scene(struct scene *scene, const char *what) {
 }
 
 static void check_options(struct scene *scene, const tempera_engine_options *o, const char *what) {
-    struct engine *e = test_engine_open(&scene->m, o);
+    struct engine *e = test_engine_open(&scene->m, o, scene->ahead);
     run_scene(scene, e, scene->other);
     expect_scene(scene, what);
     engine_close(e);
@@ -90,12 +99,12 @@ static void check_options(struct scene *scene, const tempera_engine_options *o, 
 
 static void check_threads_and_chunks(struct scene *scene) {
     static const int32_t chunks[] = {1, 7, 64};
-    for (int32_t threads = 1; threads <= 3; threads++) {
+    for (int32_t threads = 1; threads <= (test_device_is_emulated() ? 1 : 3); threads++) {
         tempera_engine_options o = options();
         o.threads = threads;
         check_options(scene, &o, "threads");
     }
-    for (size_t i = 0; i < sizeof chunks / sizeof *chunks; i++) {
+    for (size_t i = test_device_is_emulated(); i < sizeof chunks / sizeof *chunks; i++) {
         tempera_engine_options o = options();
         o.max_step_tokens = chunks[i];
         check_options(scene, &o, "prompt chunks");
@@ -118,31 +127,31 @@ static void check_strangers(struct scene *scene) {
     o.threads = 2;
     tempera_sampling wild = tempera_sampling_default();
     wild.temperature = 2.0f;
-    wild.max_tokens = 30;
-    for (int i = 0; i < STRANGERS; i++) {
+    wild.max_tokens = scene->tokens + 6;
+    for (int i = 0; i < scene->strangers; i++) {
         size_t length = (size_t)(1 + i % 40);
         for (size_t t = 0; t < length; t++) stranger[i][t] = (int32_t)((size_t)i * 31 + t * 17) % 200 + 20;
         jobs[i] = (struct job){.prompt = stranger[i], .prompt_count = length, .settings = &wild, .setting_count = 1};
     }
     for (int p = 0; p < PROMPTS; p++) {
-        jobs[STRANGERS + p] = scene->job[p];
-        jobs[STRANGERS + p].record = scene->other[p];
+        jobs[scene->strangers + p] = scene->job[p];
+        jobs[scene->strangers + p].record = scene->other[p];
     }
-    struct engine *e = test_engine_open(&scene->m, &o);
-    run_jobs(e, jobs, PROMPTS + STRANGERS);
-    expect_scene(scene, "among 64 strangers");
+    struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
+    run_jobs(e, jobs, (size_t)(PROMPTS + scene->strangers));
+    expect_scene(scene, "among strangers");
     engine_close(e);
 }
 
 static void check_preemption(struct scene *scene) {
     tempera_engine_options o = options();
-    o.context = 128;
-    struct engine *roomy = test_engine_open(&scene->m, &o);
+    o.context = 192;
+    struct engine *roomy = test_engine_open(&scene->m, &o, false);
     size_t page = roomy->plan.kv / (size_t)roomy->plan.pages;
     size_t full = (size_t)((o.context + roomy->plan.page_tokens - 1) / roomy->plan.page_tokens);
     engine_close(roomy);
     o.kv_bytes = page * full; /* one full context for 18 samples */
-    struct engine *e = test_engine_open(&scene->m, &o);
+    struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
     run_scene(scene, e, scene->other);
     cr_assert_gt(e->rows.preemptions, 0, "nothing was preempted: the test tests nothing");
     expect_scene(scene, "after preemption");
@@ -151,7 +160,7 @@ static void check_preemption(struct scene *scene) {
 
 static void check_prefix(struct scene *scene) {
     tempera_engine_options o = options();
-    struct engine *e = test_engine_open(&scene->m, &o);
+    struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
     run_scene(scene, e, scene->other);
     cr_assert_eq(e->stats.recomputed_tokens, 0);
     run_scene(scene, e, scene->other);
@@ -165,28 +174,29 @@ static void check_among_settings(struct scene *scene) {
     enum { MANY = 64 };
     static tempera_sampling many[MANY];
     static struct record all[MANY * SAMPLES];
-    for (int s = 0; s < MANY; s++) {
+    for (int s = 0; s < scene->many; s++) {
         many[s] = scene->settings[1];
         many[s].temperature = 0.2f + 0.2f * (float)(s % 8);
         many[s].top_p = 0.3f + 0.1f * (float)(s / 8);
     }
-    many[37] = scene->settings[1];
+    const int32_t middle = scene->many / 2 + scene->many / 12;
+    many[middle] = scene->settings[1];
     struct job job = scene->job[0];
     job.settings = many;
-    job.setting_count = MANY;
+    job.setting_count = (size_t)scene->many;
     job.record = all;
     tempera_engine_options o = options();
-    struct engine *e = test_engine_open(&scene->m, &o);
+    struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
     run_jobs(e, &job, 1);
-    expect_equal(scene->alone[0] + SAMPLES, all + 37 * SAMPLES, SAMPLES, "among 63 settings");
+    expect_equal(scene->alone[0] + SAMPLES, all + middle * SAMPLES, SAMPLES, "among other settings");
     cr_assert_gt(e->rows.forks, 0);
     static struct record single[SAMPLES];
-    for (int s = 0; s < MANY; s++) { /* shared equals unshared, setting by setting */
+    for (int s = 0; s < scene->many; s++) { /* shared equals unshared, setting by setting */
         job.settings = &many[s];
         job.setting_count = 1;
         job.record = single;
         run_jobs(e, &job, 1);
-        expect_equal(single, all + s * SAMPLES, SAMPLES, "one of 64 settings against a request of its own");
+        expect_equal(single, all + s * SAMPLES, SAMPLES, "one of many settings against a request of its own");
     }
     engine_close(e);
 }
@@ -198,7 +208,7 @@ static void check_whole_pages(struct scene *scene) {
     static int32_t ids[PAGES][MOST];
     static struct record alone[PAGES][SAMPLES], together[PAGES][SAMPLES];
     tempera_engine_options o = options();
-    struct engine *e = test_engine_open(&scene->m, &o);
+    struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
     int32_t page = e->plan.page_tokens;
     cr_assert_leq(2 * page, MOST);
     for (int p = 0; p < PAGES; p++) {
@@ -208,7 +218,7 @@ static void check_whole_pages(struct scene *scene) {
                           .settings = &scene->settings[1],
                           .setting_count = 1,
                           .record = alone[p]};
-        struct engine *fresh = test_engine_open(&scene->m, &o);
+        struct engine *fresh = test_engine_open(&scene->m, &o, false);
         run_jobs(fresh, &job, 1);
         engine_close(fresh);
         job.record = together[p];
@@ -222,20 +232,31 @@ static void check_whole_pages(struct scene *scene) {
 
 static void check_all(const char *folder) {
     struct scene *scene = scene_open(folder);
-    check_threads_and_chunks(scene);
-    check_strangers(scene);
-    check_preemption(scene);
-    check_prefix(scene);
-    check_whole_pages(scene);
-    check_among_settings(scene);
+    struct engine *e = test_engine_open(
+        &scene->m,
+        &(tempera_engine_options){.device = test_device(), .max_rows = 1, .max_branches = 1, .max_step_tokens = 1},
+        true);
+    const int modes = e->run_ahead ? 2 : 1;
+    engine_close(e);
+    for (int mode = 0; mode < modes; mode++) {
+        scene->ahead = mode == 1;
+        check_threads_and_chunks(scene);
+        check_strangers(scene);
+        check_preemption(scene);
+        check_prefix(scene);
+        check_whole_pages(scene);
+        check_among_settings(scene);
+    }
     scene_close(scene);
 }
 
 Test(invariance, demo_model) {
+    TEST_NEEDS_DEVICE();
     check_all(TEMPERA_DEMO_MODEL);
 }
 
 Test(invariance, stories260k) {
+    TEST_NEEDS_DEVICE();
     TEST_NEEDS_MODELS("stories260k");
     char folder[1024];
     snprintf(folder, sizeof folder, "%s/stories260k", test_models());
@@ -244,7 +265,9 @@ Test(invariance, stories260k) {
 
 /* The grid of the design: 8 temperatures × 8 top-p, one sample each, 64 tokens. */
 Test(invariance, sharing_saves_row_steps) {
+    TEST_NEEDS_DEVICE();
     TEST_NEEDS_MODELS("stories260k");
+    if (test_device_is_emulated()) cr_skip_test("rows and branches are the host's");
     enum { GRID = 64, SEEDS = 20 };
     static tempera_sampling grid[GRID];
     static struct record record[GRID];
@@ -255,7 +278,7 @@ Test(invariance, sharing_saves_row_steps) {
     test_model_open(&m, folder);
     cr_assert_eq(tokenizer_encode(m.tokenizer, prompts[0], strlen(prompts[0]), ENCODE_SPECIAL, &prompt, NULL), 0);
     tempera_engine_options o = options();
-    struct engine *e = test_engine_open(&m, &o);
+    struct engine *e = test_engine_open(&m, &o, true);
     struct job job = {
         .prompt = prompt.data, .prompt_count = prompt.count, .settings = grid, .setting_count = GRID, .record = record};
     for (int32_t tokens = 16; tokens <= 64; tokens *= 4) {

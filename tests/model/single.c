@@ -26,7 +26,7 @@ tempera_status single_open(struct single *s, const struct model *model, const ch
                            int32_t context, tempera_error *err) {
     *s = (struct single){.V = model_hparams(model)->V};
     struct backend_options options = {.threads = 2, .instructions = instructions};
-    TRY(backend_find("cpu")->open(&s->backend, &options, err));
+    TRY(backend_find("cpu", NULL)->open(&s->backend, &options, err));
     return open_network(s, model, type, context, err);
 }
 

@@ -56,7 +56,7 @@ static tempera_status try_limits(struct backend_limits limits, tempera_error *er
     struct model *model = open_fixture("gpt2");
     struct backend *backend;
     struct network_plan plan;
-    cr_assert(backend_find("cpu")->open(&backend, NULL, err) == TEMPERA_OK);
+    cr_assert(backend_find("cpu", NULL)->open(&backend, NULL, err) == TEMPERA_OK);
     tempera_status status = network_plan_make(&plan, model, backend, WEIGHT_F32, &limits, err);
     backend->ops->close(backend);
     model_free(model);

@@ -6,12 +6,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/num.h"
+
 const struct ops_target OPS_TARGETS[] = {
     {"cpu", "avx512"}, {"cpu", "avx2"}, {"cpu", "portable"}, {"simt", NULL}, {"cuda", NULL}};
 const int OPS_TARGET_COUNT = sizeof OPS_TARGETS / sizeof OPS_TARGETS[0];
 
+bool ops_tensor(const struct ops_target *target) {
+    return strcmp(target->backend, "cpu") != 0;
+}
+
+enum weight_type ops_page_types(const struct ops_target *target) {
+    return ops_tensor(target) ? WEIGHT_TYPE_COUNT : WEIGHT_F32 + 1;
+}
+
 bool ops_open(struct ops *o, const struct ops_target *target, int threads, const struct backend_limits *limits) {
-    *o = (struct ops){.call = backend_find(target->backend)};
+    *o = (struct ops){.call = backend_find(target->backend, NULL), .tensor = ops_tensor(target)};
     if (!o->call) return false;
     struct backend_options options = {.threads = threads, .instructions = target->instructions};
     tempera_error error = {0};
@@ -23,11 +33,15 @@ bool ops_open(struct ops *o, const struct ops_target *target, int threads, const
     return true;
 }
 
-void ops_close(struct ops *o) {
-    while (o->buffers > 0) {
+void ops_drop(struct ops *o, int keep) {
+    while (o->buffers > keep) {
         o->buffers--;
         o->call->free(o->backend, o->buffer[o->buffers].data, o->buffer[o->buffers].bytes);
     }
+}
+
+void ops_close(struct ops *o) {
+    ops_drop(o, 0);
     o->call->close(o->backend);
 }
 
@@ -74,6 +88,61 @@ void ops_get(struct ops *o, float *host, const float *device, size_t count) {
     OPS_CALL(o->call->download(o->backend, host, device, count * sizeof *host, err));
 }
 
+/* One element of a type from or to a float, at any address. */
+static void write_element(unsigned char *to, enum weight_type type, float x) {
+    uint16_t half = type == WEIGHT_F16 ? float_to_f16(x) : float_to_bf16(x);
+    memcpy(to, type == WEIGHT_F32 ? (const void *)&x : (const void *)&half, weight_type_size(type));
+}
+
+static float read_element(const unsigned char *from, enum weight_type type) {
+    float x;
+    uint16_t half;
+    if (type == WEIGHT_F32) return memcpy(&x, from, sizeof x), x;
+    memcpy(&half, from, sizeof half);
+    return type == WEIGHT_F16 ? f16_to_float(half) : bf16_to_float(half);
+}
+
+void *ops_put_operand(struct ops *o, enum weight_type type, const float *rows, int32_t T, int32_t K) {
+    const size_t row = o->call->operand_bytes(o->backend, type, K), bytes = (size_t)T * row;
+    const enum weight_type element = o->tensor ? type : WEIGHT_F32;
+    unsigned char *host = calloc(1, bytes);
+    for (int32_t t = 0; t < T; t++)
+        for (int32_t k = 0; k < K; k++)
+            write_element(host + (size_t)t * row + (size_t)k * weight_type_size(element), element,
+                          rows[(size_t)t * (size_t)K + (size_t)k]);
+    void *data = take_buffer(o, bytes);
+    OPS_CALL(o->call->upload(o->backend, data, host, bytes, err));
+    free(host);
+    return data;
+}
+
+void *ops_new_operand(struct ops *o, enum weight_type type, int32_t T, int32_t K) {
+    const size_t bytes = (size_t)T * o->call->operand_bytes(o->backend, type, K);
+    unsigned char *host = malloc(bytes);
+    memset(host, 0xff, bytes); /* NaN in every type */
+    void *data = take_buffer(o, bytes);
+    OPS_CALL(o->call->upload(o->backend, data, host, bytes, err));
+    free(host);
+    return data;
+}
+
+void ops_get_operand(struct ops *o, float *rows, const void *operand, enum weight_type type, int32_t T, int32_t K) {
+    const size_t row = o->call->operand_bytes(o->backend, type, K), bytes = (size_t)T * row;
+    const enum weight_type element = o->tensor ? type : WEIGHT_F32;
+    unsigned char *host = malloc(bytes);
+    OPS_CALL(o->call->download(o->backend, host, operand, bytes, err));
+    for (int32_t t = 0; t < T; t++) {
+        const unsigned char *from = host + (size_t)t * row;
+        for (int32_t k = 0; k < K; k++)
+            rows[(size_t)t * (size_t)K + (size_t)k] =
+                read_element(from + (size_t)k * weight_type_size(element), element);
+        for (size_t i = (size_t)K * weight_type_size(element); i < row; i++)
+            cr_assert_eq(from[i], 0, "an operand of %d elements on %s: beyond them it is not zero", (int)K,
+                         o->info.name);
+    }
+    free(host);
+}
+
 struct linear_weight ops_weight_new(struct ops *o, enum weight_type type, int32_t N, int32_t K) {
     return (struct linear_weight){
         .data = take_buffer(o, o->call->linear_bytes(o->backend, type, N, K)), .type = type, .N = N, .K = K};
@@ -94,11 +163,14 @@ struct linear_weight ops_weight(struct ops *o, enum weight_type type, int32_t N,
 }
 
 void ops_begin(struct ops *o, const struct batch_view *view) {
-    OPS_CALL(o->call->step_begin(o->backend, view, err));
+    bool replay;
+    OPS_CALL(o->call->step_begin(o->backend, view, &replay, err));
+    cr_assert_not(replay, "ops were called without a draw: nothing can have been recorded");
 }
 
 void ops_end(struct ops *o) {
-    OPS_CALL(o->call->step_end(o->backend, NULL, err));
+    OPS_CALL(o->call->step_end(o->backend, err));
+    OPS_CALL(o->call->step_wait(o->backend, NULL, err));
 }
 
 static uint32_t next_word(struct ops_random *r) {

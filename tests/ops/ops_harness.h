@@ -14,11 +14,17 @@ struct ops_target {
 extern const struct ops_target OPS_TARGETS[];
 extern const int OPS_TARGET_COUNT;
 
+/* Whether it multiplies on tensor cores (real or emulated): struct arithmetic says what follows. */
+bool ops_tensor(const struct ops_target *target);
+/* How many of the types KV pages differ in: the cpu's are fp32 whatever the weights are. */
+enum weight_type ops_page_types(const struct ops_target *target);
+
 /* An open backend with everything that was allocated on it. All functions end the test when they fail. */
 struct ops {
     struct backend *backend;
     const struct backend_ops *call;
     struct backend_info info;
+    bool tensor;
     struct {
         void *data;
         size_t bytes;
@@ -30,12 +36,20 @@ struct ops {
 bool ops_open(struct ops *o, const struct ops_target *target, int threads, const struct backend_limits *limits);
 void ops_close(struct ops *o);
 
-/* Limits that all sizes of the tests fit in. */
+/* Limits that all sizes of the tests fit in, for F32 weights. */
 struct backend_limits ops_limits(int32_t D, int32_t max_tokens);
 
 float *ops_put(struct ops *o, const float *host, size_t count); /* NULL stays NULL */
 float *ops_new(struct ops *o, size_t count, float fill);
+/* Gives back all buffers but the first `keep`. */
+void ops_drop(struct ops *o, int keep);
 void ops_get(struct ops *o, float *host, const float *device, size_t count);
+
+/* Operands for weights of `type`: [T, K] elements, each row operand_bytes long. put rounds to nearest even, new is all NaN,
+ * get checks that what is beyond K is zero. */
+void *ops_put_operand(struct ops *o, enum weight_type type, const float *rows, int32_t T, int32_t K);
+void *ops_new_operand(struct ops *o, enum weight_type type, int32_t T, int32_t K);
+void ops_get_operand(struct ops *o, float *rows, const void *operand, enum weight_type type, int32_t T, int32_t K);
 
 /* A packed [N, K] matrix from rows, converted to type. bias NULL: none. */
 struct linear_weight ops_weight(struct ops *o, enum weight_type type, int32_t N, int32_t K, const float *rows,

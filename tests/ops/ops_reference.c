@@ -16,6 +16,26 @@ double reference_stored(enum weight_type type, float x) {
     }
 }
 
+struct arithmetic reference_arithmetic(bool tensor, enum weight_type type) {
+    return (struct arithmetic){type, tensor, tensor ? type : WEIGHT_F32};
+}
+
+double reference_unit(enum weight_type type) {
+    return type == WEIGHT_F16 ? 0x1p-11 : type == WEIGHT_BF16 ? 0x1p-8 : 0;
+}
+
+/* F16's subnormals are 2^-24 apart; those of the other types do not count. */
+struct reference_value reference_operand(struct arithmetic a, struct reference_value x) {
+    double tiny = a.element == WEIGHT_F16 ? 0x1p-25 : 0;
+    return (struct reference_value){x.value, x.bound + reference_unit(a.element) * (fabs(x.value) + x.bound) + tiny};
+}
+
+double reference_dot_error(struct arithmetic a, int32_t K) {
+    if (!a.tensor) return (K + 2) * U;
+    if (a.type == WEIGHT_F32) return (3 + 3 * ((K + 7) / 8)) * 0x1p-22;
+    return (K + 15) / 16 * 0x1p-22;
+}
+
 double reference_activation(enum activation activation, double x) {
     switch (activation) {
     case ACT_GELU_ERF: return 0.5 * x * erfc(-x * 0.70710678118654752440);
@@ -43,16 +63,15 @@ struct reference_value reference_activate(enum activation activation, struct ref
     return (struct reference_value){y, activation == ACT_RELU ? x.bound : bound};
 }
 
-struct reference_value reference_dot(const float *in, const float *weight, enum weight_type type, int32_t K,
+struct reference_value reference_dot(struct arithmetic a, const float *in, const float *weight, int32_t K,
                                      const float *bias) {
-    double sum = 0, size = 0;
+    double sum = 0, size = 0, b = bias ? (double)*bias : 0;
     for (int32_t k = 0; k < K; k++) {
-        double product = (double)in[k] * reference_stored(type, weight[k]);
+        double product = reference_stored(a.element, in[k]) * reference_stored(a.type, weight[k]);
         sum += product;
         size += fabs(product);
     }
-    if (bias) sum += (double)*bias, size += fabs((double)*bias);
-    return (struct reference_value){sum, (K + 2) * U * size};
+    return (struct reference_value){sum + b, reference_dot_error(a, K) * size + 2 * U * (fabs(b) + size)};
 }
 
 struct reference_value reference_softcap(struct reference_value x, double cap) {
@@ -90,12 +109,15 @@ void reference_rotate(double *head, const float *table, int32_t rotary, bool int
     }
 }
 
-/* Each score is off by e = scale (Σ|q k| (Dh + 2) u + what the errors of q and k do) and a few roundings; a weight
- * exp(score - max) then by 2e relative (score and maximum), plus the exponential's own and one factor for every rescaling
- * (a span's, at least 16 keys each); a quotient Σ p v / Σ p moves by at most twice that in Σ p |v| / Σ p. */
-void reference_attention(double *out, double *bound, const double *q, double query_error, const double *keys,
-                         double key_error, const float *values, int32_t count, int32_t Dh, double scale,
-                         double softcap) {
+/* Each score is off by e = scale (Σ|q k| times a dot product's error, + what the errors of q and k do) and a few
+ * roundings; a weight exp(score - max) then by 2e relative (score and maximum), plus the exponential's own and one factor
+ * for every rescaling (a span's, at least 16 keys each); a quotient Σ p v / Σ p moves by at most twice that in Σ p |v| / Σ p.
+ * Where elements are of 16 bits, q, k, v and the weights p are rounded too; F16 weights below 2^-14 of the largest keep
+ * 2^-25. */
+void reference_attention(struct arithmetic a, double *out, double *bound, const double *q, double query_error,
+                         const double *keys, double key_error, const float *values, int32_t count, int32_t Dh,
+                         double scale, double softcap) {
+    const double unit = reference_unit(a.element), tiny = a.element == WEIGHT_F16 ? 0x1p-25 : 0;
     double *score = malloc((size_t)count * sizeof *score);
     double most = -INFINITY, error = 0, sum = 0;
     for (int32_t j = 0; j < count; j++) {
@@ -106,7 +128,7 @@ void reference_attention(double *out, double *bound, const double *q, double que
             size += fabs(q[d] * k);
             other += fabs(q[d]) * key_error + fabs(k) * query_error;
         }
-        double e = fabs(scale) * (size * (Dh + 4) * U + other);
+        double e = fabs(scale) * (size * (reference_dot_error(a, Dh) + 2 * U + 2.01 * unit) + other);
         s *= scale;
         if (softcap > 0) e += 8 * U * fabs(s), s = softcap * tanh(s / softcap);
         score[j] = s;
@@ -114,16 +136,18 @@ void reference_attention(double *out, double *bound, const double *q, double que
         if (e > error) error = e;
     }
     for (int32_t j = 0; j < count; j++) sum += score[j] = exp(score[j] - most);
-    double relative = 2 * error + U * (12 + 88) + 4 * U * (2 + count / 16.0) + (count + 4) * U;
+    double relative = 2 * error + U * (12 + 88) + 4 * U * (2 + count / 16.0) +
+                      (a.tensor ? reference_dot_error(a, count) : 0) + (count + 4) * U + unit;
     for (int32_t d = 0; d < Dh; d++) {
-        double o = 0, size = 0;
+        double o = 0, size = 0, rest = 0;
         for (int32_t j = 0; j < count; j++) {
-            double term = score[j] * (double)values[(int64_t)j * Dh + d];
-            o += term;
-            size += fabs(term);
+            double v = (double)values[(int64_t)j * Dh + d];
+            o += score[j] * v;
+            size += fabs(score[j] * v);
+            rest += fabs(v);
         }
         out[d] = o / sum;
-        bound[d] = 2 * relative * size / sum + 0x1p-120;
+        bound[d] = (2 * relative + unit) * size / sum + 2 * tiny * rest / sum + 0x1p-120;
     }
     free(score);
 }

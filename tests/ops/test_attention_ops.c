@@ -26,6 +26,7 @@ struct sequence {
 struct heads {
     int32_t H, Hkv, Dh, window;
     float softcap;
+    enum weight_type type; /* of the pages, where the target keeps them in it */
 };
 
 static size_t row_width(const struct heads *h) {
@@ -58,7 +59,8 @@ static struct backend_limits attention_limits(const struct heads *h, int32_t max
                                    .max_tokens = max_tokens,
                                    .max_logits = 1,
                                    .max_branches = 1,
-                                   .pages = pages};
+                                   .pages = pages,
+                                   .type = h->type};
 }
 
 /* Shuffled page numbers 0 … n-1. */
@@ -77,7 +79,8 @@ static int32_t *page_order(int32_t n, uint64_t seed) {
 struct step {
     struct batch_view view;
     int32_t *token, *position, *slot, *query_start, *page_start, *page;
-    float *qkv, *out; /* device */
+    float *qkv; /* device */
+    void *out;  /* device: an operand unless pages are F32 */
 };
 
 struct piece {
@@ -119,7 +122,8 @@ static struct step step_new(struct ops *o, const struct heads *h, const struct p
                                  .page_start = p.page_start,
                                  .page = p.page};
     p.qkv = ops_put(o, qkv, (size_t)T * row_width(h));
-    p.out = ops_new(o, (size_t)T * (size_t)(h->H * h->Dh), NAN);
+    p.out = h->type == WEIGHT_F32 ? ops_new(o, (size_t)T * (size_t)(h->H * h->Dh), NAN)
+                                  : ops_new_operand(o, h->type, T, h->H * h->Dh);
     free(qkv);
     return p;
 }
@@ -137,6 +141,7 @@ static void step_run(struct ops *o, const struct heads *h, struct step *p, int32
     struct rope_store_params store = {
         .qkv = p->qkv, .layer = layer, .T = p->view.T, .H = h->H, .Hkv = h->Hkv, .Dh = h->Dh};
     struct attention_params attention = {.out = p->out,
+                                         .out_operand = h->type != WEIGHT_F32,
                                          .qkv = p->qkv,
                                          .scale = 1.0f / sqrtf((float)h->Dh),
                                          .softcap = h->softcap,
@@ -150,7 +155,11 @@ static void step_run(struct ops *o, const struct heads *h, struct step *p, int32
     OPS_CALL(o->call->rope_store(o->backend, &store, err));
     OPS_CALL(o->call->attention(o->backend, &attention, err));
     ops_end(o);
-    ops_get(o, out, p->out, (size_t)p->view.T * (size_t)(h->H * h->Dh));
+    if (attention.out_operand) {
+        ops_get_operand(o, out, p->out, h->type, p->view.T, h->H * h->Dh);
+    } else {
+        ops_get(o, out, p->out, (size_t)p->view.T * (size_t)(h->H * h->Dh));
+    }
 }
 
 /* Fills every slot of every page with NaN, both layers, as a stranger's garbage. */
@@ -212,14 +221,18 @@ static void check_query(const struct ops *o, const struct heads *h, const struct
             k[j * Dh + d] = (double)row[(h->H + kv_head) * Dh + d];
             v[j * Dh + d] = row[(h->H + h->Hkv + kv_head) * Dh + d];
         }
-    reference_attention(value, bound, q, 0, k, 0, v, count, Dh, (double)(1.0f / sqrtf((float)Dh)), (double)h->softcap);
-    for (int32_t d = 0; d < Dh; d++)
-        ops_check((double)got[d], value[d], bound[d], "attention", o, ((int64_t)t * h->H + head) * Dh + d);
+    reference_attention(reference_arithmetic(o->tensor, h->type), value, bound, q, 0, k, 0, v, count, Dh,
+                        (double)(1.0f / sqrtf((float)Dh)), (double)h->softcap);
+    for (int32_t d = 0; d < Dh; d++) {
+        struct reference_value expected =
+            reference_operand(reference_arithmetic(o->tensor, h->type), (struct reference_value){value[d], bound[d]});
+        ops_check((double)got[d], expected.value, expected.bound, "attention", o, ((int64_t)t * h->H + head) * Dh + d);
+    }
     free(q), free(k), free(v), free(value), free(bound);
 }
 
-static void check_case(const struct ops_target *target, const struct attention_case *c) {
-    struct heads h = {c->H, c->Hkv, c->Dh, c->window, c->softcap};
+static void check_case(const struct ops_target *target, const struct attention_case *c, enum weight_type type) {
+    struct heads h = {c->H, c->Hkv, c->Dh, c->window, c->softcap, type};
     struct ops o;
     int32_t pages, used = 0;
     if (!open_for(&o, target, 2, &h, c->length, 1, &pages)) return;
@@ -240,13 +253,15 @@ static void check_case(const struct ops_target *target, const struct attention_c
 
 Test(ops_attention, is_accurate_among_poison) {
     FOR_TARGETS(target)
-    for (int c = 0; c < ATTENTION_CASE_COUNT; c++) check_case(target, &ATTENTION_CASES[c]);
+    for (int c = 0; c < ATTENTION_CASE_COUNT; c++)
+        for (enum weight_type type = WEIGHT_F32; type < ops_page_types(target); type++)
+            check_case(target, &ATTENTION_CASES[c], type);
 }
 
 /* With one visible key the result is its value, exactly: whatever is around it. */
 Test(ops_attention, one_key_gives_its_value) {
-    struct heads h = {4, 2, 40, 1, 0};
-    FOR_TARGETS(target) {
+    FOR_TARGETS(target) for (enum weight_type type = WEIGHT_F32; type < ops_page_types(target); type++) {
+        struct heads h = {4, 2, 40, 1, 0, type};
         struct ops o;
         int32_t pages, used = 0, length = 150;
         if (!open_for(&o, target, 2, &h, length, 1, &pages)) continue;
@@ -256,10 +271,13 @@ Test(ops_attention, one_key_gives_its_value) {
         float *out = malloc((size_t)length * (size_t)(h.H * h.Dh) * sizeof *out);
         feed(&o, &h, &s, 0, 0, out);
         for (int32_t t = 0; t < length; t++)
-            for (int32_t head = 0; head < h.H; head++)
-                ops_same(out + (t * h.H + head) * h.Dh,
-                         s.qkv + (size_t)t * row_width(&h) + (h.H + h.Hkv + head / 2) * h.Dh, (size_t)h.Dh,
-                         "the only value", &o);
+            for (int32_t i = 0; i < h.H * h.Dh; i++) {
+                const float *v = s.qkv + (size_t)t * row_width(&h) + (h.H + h.Hkv) * h.Dh;
+                double only = (double)v[i / h.Dh / 2 * h.Dh + i % h.Dh];
+                if (o.tensor) only = reference_stored(type, (float)only);
+                double apart = o.tensor && type == WEIGHT_F32 ? 0x1p-22 : 0; /* what three TF32 products leave out */
+                ops_check((double)out[t * h.H * h.Dh + i], only, apart * fabs(only), "the only value", &o, i);
+            }
         free(out), free(order);
         sequence_free(&s);
         ops_close(&o);
@@ -269,11 +287,11 @@ Test(ops_attention, one_key_gives_its_value) {
 /* ---- purity ------------------------------------------------------------------------------------------------------ */
 
 /* Whole, in chunks, in other pages, on other thread counts, among other sequences: the same bits. */
-static void check_chunks(const struct ops_target *target, const struct attention_case *c) {
-    struct heads h = {c->H, c->Hkv, c->Dh, c->window, c->softcap};
+static void check_chunks(const struct ops_target *target, const struct attention_case *c, enum weight_type type) {
+    struct heads h = {c->H, c->Hkv, c->Dh, c->window, c->softcap, type};
     const size_t count = (size_t)c->length * (size_t)(h.H * h.Dh);
     float *first = NULL, *out = malloc(count * sizeof *out);
-    for (int threads = 1; threads <= 3; threads++) {
+    for (int threads = 1; threads <= (ops_tensor(target) ? 1 : 3); threads++) {
         struct ops o;
         int32_t pages;
         if (!open_for(&o, target, threads, &h, c->length, 1, &pages)) break;
@@ -298,12 +316,13 @@ static void check_chunks(const struct ops_target *target, const struct attention
 
 Test(ops_attention, chunks_pages_and_threads_keep_the_bits) {
     FOR_TARGETS(target)
-    for (int c = 0; c < ATTENTION_CASE_COUNT; c++) check_chunks(target, &ATTENTION_CASES[c]);
+    for (int c = 0; c < ATTENTION_CASE_COUNT; c++) /* one type each: what keeps the bits does not look at it */
+        check_chunks(target, &ATTENTION_CASES[c], (enum weight_type)(c % (int)ops_page_types(target)));
 }
 
 /* Prompts, chunks and single tokens of several sequences in one step. */
 Test(ops_attention, neighbours_do_not_matter) {
-    struct heads h = {6, 3, 48, 0, 0};
+    struct heads h = {6, 3, 48, 0, 0, WEIGHT_BF16};
     enum { S = 5, LENGTH = 170 };
     static const int32_t CUTS[3][S] = {{0, 169, 64, 90, 1}, {100, 170, 65, 91, 33}, {170, 170, 170, 170, 170}};
     FOR_TARGETS(target) {
@@ -351,7 +370,7 @@ Test(ops_attention, neighbours_do_not_matter) {
 }
 
 Test(ops_attention, allocates_nothing) {
-    struct heads h = {4, 2, 16, 0, 0};
+    struct heads h = {4, 2, 16, 0, 0, WEIGHT_BF16};
     FOR_TARGETS(target) {
         struct ops o;
         int32_t pages, used = 0;
@@ -377,7 +396,7 @@ Test(ops_attention, allocates_nothing) {
 
 /* A fork in the middle of a page: both branches continue with the same bits as one that was never forked. */
 static void check_fork(const struct ops_target *target, int32_t shared) {
-    struct heads h = {4, 2, 20, 0, 0};
+    struct heads h = {4, 2, 20, 0, 0, WEIGHT_F16};
     const int32_t length = shared + 40;
     struct ops o;
     int32_t pages, used = 0;
@@ -444,7 +463,7 @@ static void expected_head(double *head, const float *x, const struct rope_case *
 
 static void check_rope(const struct ops_target *target, const struct rope_case *c) {
     enum { LENGTH = 37, CONTEXT = 64 };
-    struct heads h = {c->H, c->Hkv, c->Dh, 0, 0};
+    struct heads h = {c->H, c->Hkv, c->Dh, 0, 0, WEIGHT_F32};
     struct ops o;
     int32_t pages, used = 0;
     if (!open_for(&o, target, 2, &h, LENGTH, 1, &pages)) return;
@@ -502,7 +521,8 @@ static void check_rope(const struct ops_target *target, const struct rope_case *
             for (int32_t d = 0; d < c->Dh; d++)
                 ops_check((double)qkv[(size_t)t * row_width(&h) + (size_t)(i * c->Dh + d)], head[d], error, "rope of q",
                           &o, (int64_t)(c - ROPE_CASES) * 1000000 + (t * h.H + i) * c->Dh + d);
-            reference_attention(value, bound, head, largest, keys, key_error, values, t + 1, c->Dh, 0.125, 0);
+            reference_attention(reference_arithmetic(o.tensor, h.type), value, bound, head, largest, keys, key_error,
+                                values, t + 1, c->Dh, 0.125, 0);
             for (int32_t d = 0; d < c->Dh; d++)
                 ops_check((double)out[(t * h.H + i) * c->Dh + d], value[d], bound[d], "rope of k", &o, t * c->Dh + d);
         }

@@ -159,7 +159,7 @@ void case_plain(struct sampler_case *c, float temperature) {
     c->params.top_p = c->params.typical_p = c->params.repetition_penalty = 1.0f;
     c->params.logprobs = -1;
     order_of(&c->params.order, stages, sizeof stages);
-    c->draw = (struct branch_draw){&c->params, 0, -1, c->history, 0, 0};
+    c->draw = (struct branch_draw){.params = &c->params, .forced = -1, .history = c->history};
 }
 
 static void random_preset(struct random *r, tempera_order *order) {

@@ -142,6 +142,7 @@ struct cpu_backend {
     struct cpu_sampler *sampler;
 
     const struct batch_view *view; /* between step_begin and step_end */
+    bool ended;                    /* between step_end and step_wait */
     int32_t drawn_count;
 };
 
@@ -174,7 +175,8 @@ size_t cpu_linear_bytes(const struct backend *backend, enum weight_type type, in
 tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
                                const struct weight_piece *pieces, int32_t count, tempera_error *err);
 
-/* cpu_linear.c: out [T, N] (row stride out_stride) from in [T, K]. */
+/* cpu_linear.c: out [T, N] (row stride out_stride) from in [T, K]. Operands are plain fp32 rows, so nothing here looks at
+ * the marks of op parameters, and what comes before and after a product are the ops themselves. */
 tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_stride, const float *in, int32_t T,
                             const struct linear_weight *weight, const struct cpu_epilogue *e, tempera_error *err);
 tempera_status cpu_linear(struct backend *backend, const struct linear_params *p, tempera_error *err);

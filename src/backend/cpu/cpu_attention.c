@@ -154,7 +154,7 @@ static struct cpu_attend attention_item(const struct attention_job *job, int32_t
     const float *layer = job->b->kv + (size_t)p->layer * job->kv.layer;
     const int64_t q_stride = (int64_t)(p->H + 2 * p->Hkv) * p->Dh, out_stride = (int64_t)p->H * p->Dh;
     return (struct cpu_attend){
-        .out = p->out + token * out_stride + (int64_t)head * p->Dh,
+        .out = (float *)p->out + token * out_stride + (int64_t)head * p->Dh,
         .q = p->qkv + token * q_stride + (int64_t)head * p->Dh,
         .k = layer + (size_t)kv_head * job->kv.k_head,
         .v = layer + job->kv.v + (size_t)kv_head * job->kv.v_head,

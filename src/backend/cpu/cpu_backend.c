@@ -63,10 +63,18 @@ static tempera_status cpu_copy(struct backend *backend, void *to, const void *fr
     return TEMPERA_OK;
 }
 
-static tempera_status cpu_step_begin(struct backend *backend, const struct batch_view *view, tempera_error *err) {
+static size_t cpu_operand_bytes(const struct backend *backend, enum weight_type type, int32_t K) {
+    (void)backend, (void)type;
+    return (size_t)K * sizeof(float);
+}
+
+static tempera_status cpu_step_begin(struct backend *backend, const struct batch_view *view, bool *replay,
+                                     tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     const struct backend_limits *l = &b->limits;
-    if (!b->workspace || b->view) return fail(err, TEMPERA_INVALID_ARGUMENT, "step_begin: before prepare, or twice");
+    *replay = false;
+    if (!b->workspace || b->view || b->ended)
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "step_begin: before prepare, or a step is not done with");
     if (view->T > l->max_tokens || view->S > l->max_tokens || view->R > l->max_logits || view->B > l->max_branches)
         return fail(err, TEMPERA_INVALID_ARGUMENT,
                     "step of %d tokens, %d sequences, %d logits rows, %d branches; prepared for %d, %d, %d, %d",
@@ -77,10 +85,19 @@ static tempera_status cpu_step_begin(struct backend *backend, const struct batch
     return TEMPERA_OK;
 }
 
-static tempera_status cpu_step_end(struct backend *backend, struct draw_result *results, tempera_error *err) {
+/* Ops run when they are called, so all is done by now. */
+static tempera_status cpu_step_end(struct backend *backend, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     if (!b->view) return fail(err, TEMPERA_INVALID_ARGUMENT, "step_end: outside a step");
     b->view = NULL;
+    b->ended = true;
+    return TEMPERA_OK;
+}
+
+static tempera_status cpu_step_wait(struct backend *backend, struct draw_result *results, tempera_error *err) {
+    struct cpu_backend *b = cpu_backend_of(backend);
+    if (!b->ended) return fail(err, TEMPERA_INVALID_ARGUMENT, "step_wait: no step to wait for");
+    b->ended = false;
     if (results && b->drawn_count) memcpy(results, b->drawn, (size_t)b->drawn_count * sizeof *results);
     return TEMPERA_OK;
 }
@@ -104,10 +121,12 @@ const struct backend_ops cpu_backend_ops = {
     .free = cpu_free,
     .upload = cpu_copy,
     .download = cpu_copy,
+    .operand_bytes = cpu_operand_bytes,
     .linear_bytes = cpu_linear_bytes,
     .linear_pack = cpu_linear_pack,
     .step_begin = cpu_step_begin,
     .step_end = cpu_step_end,
+    .step_wait = cpu_step_wait,
     .embed = cpu_embed,
     .norm = cpu_norm,
     .linear = cpu_linear,

@@ -199,10 +199,26 @@ tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_strid
     return TEMPERA_OK;
 }
 
+/* out [T, F] = activation(gate) * up, with gate and up side by side in scratch. */
+static tempera_status multiply_gated(struct cpu_backend *b, const struct linear_params *p, tempera_error *err) {
+    struct cpu_epilogue e = {.bias = p->weight->bias, .scale = 1.0f};
+    struct gate_params gate = {
+        .out = p->out, .in = p->gate_scratch, .activation = p->activation, .T = p->T, .F = p->weight->N / 2};
+    TRY(cpu_multiply(b, p->gate_scratch, p->weight->N, p->in, p->T, p->weight, &e, err));
+    return cpu_gate(&b->base, &gate, err);
+}
+
 tempera_status cpu_linear(struct backend *backend, const struct linear_params *p, tempera_error *err) {
+    struct cpu_backend *b = cpu_backend_of(backend);
     struct cpu_epilogue e = {
         .bias = p->weight->bias, .activation = p->activation, .accumulate = p->accumulate, .scale = 1.0f};
-    return cpu_multiply(cpu_backend_of(backend), p->out, p->out_stride, p->in, p->T, p->weight, &e, err);
+    if (p->norm) TRY(cpu_norm(backend, p->norm, err));
+    if (p->gate_scratch) {
+        TRY(multiply_gated(b, p, err));
+    } else {
+        TRY(cpu_multiply(b, p->out, p->out_stride, p->in, p->T, p->weight, &e, err));
+    }
+    return p->rope ? cpu_rope_store(backend, p->rope, err) : TEMPERA_OK;
 }
 
 struct gather_job {

@@ -60,27 +60,10 @@ static void pack_part(void *arg, int part, int parts) {
     }
 }
 
-static tempera_status check_pieces(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
-                                   tempera_error *err) {
-    size_t rows = 0;
-    for (int32_t i = 0; i < count; i++) {
-        const struct weight_piece *p = &pieces[i];
-        if (p->groups == 0 || p->group == 0) continue;
-        size_t last = p->first + (p->groups - 1) * p->stride + p->group;
-        if (last > p->source_rows)
-            return fail(err, TEMPERA_INVALID_ARGUMENT, "weight piece %d: takes rows up to %zu of %zu", (int)i, last,
-                        p->source_rows);
-        rows += p->group * p->groups;
-    }
-    if (rows != (size_t)weight->N)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "weight pieces: expected %d rows, found %zu", (int)weight->N, rows);
-    return TEMPERA_OK;
-}
-
 tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
                                const struct weight_piece *pieces, int32_t count, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
-    TRY(check_pieces(weight, pieces, count, err));
+    TRY(weight_pieces_check(weight, pieces, count, err));
     struct pack_job job = {.kernels = b->kernels, .weight = weight, .pieces = pieces, .count = count};
     int64_t panels = (int64_t)ceil_div((size_t)weight->N, PANEL);
     pool_run(b->pool, pack_part, &job, cpu_parts(b, panels, (int64_t)PANEL * weight->K));

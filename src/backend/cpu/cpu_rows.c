@@ -66,8 +66,8 @@ static void norm_part(void *arg, int part, int parts) {
     const struct norm_params *p = job->p;
     const int64_t D = p->D, end = cpu_part_start(p->T, part + 1, parts);
     for (int64_t t = cpu_part_start(p->T, part, parts); t < end; t++)
-        job->kernels->norm(p->out + t * D, p->residual + t * D, p->add ? p->add + t * D : NULL, p->weight, p->bias,
-                           p->kind, p->eps, D);
+        job->kernels->norm((float *)p->out + t * D, p->residual + t * D, p->add ? p->add + t * D : NULL, p->weight,
+                           p->bias, p->kind, p->eps, D);
 }
 
 tempera_status cpu_norm(struct backend *backend, const struct norm_params *p, tempera_error *err) {
@@ -88,7 +88,7 @@ static void gate_part(void *arg, int part, int parts) {
     const struct gate_params *p = job->p;
     const int64_t end = cpu_part_start(p->T, part + 1, parts);
     for (int64_t t = cpu_part_start(p->T, part, parts); t < end; t++)
-        job->kernels->gate(p->out + t * p->F, p->in + t * 2 * p->F, p->activation, p->F);
+        job->kernels->gate((float *)p->out + t * p->F, p->in + t * 2 * p->F, p->activation, p->F);
 }
 
 tempera_status cpu_gate(struct backend *backend, const struct gate_params *p, tempera_error *err) {

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "backend/cpu/sampler_internal.h"
+#include "backend/draw_check.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -146,52 +147,6 @@ const char *cpu_sampler_instructions(const struct cpu_sampler *s) {
     return s->kernels->name;
 }
 
-/* ---- checks --------------------------------------------------------------------------------------------------- */
-
-static bool order_is_sound(const tempera_order *order) {
-    if (order->count > TEMPERA_STAGE_COUNT) return false;
-    for (int i = 0; i < order->count; i++)
-        if (order->stage[i] >= TEMPERA_STAGE_COUNT || memchr(order->stage, order->stage[i], (size_t)i)) return false;
-    return true;
-}
-
-static bool params_are_sound(const struct branch_params *p) {
-    return order_is_sound(&p->order) && p->temperature >= 0.0f &&
-           (p->temperature == 0.0f || (p->inv_temperature > 0.0f && p->inv_temperature < INFINITY)) && p->top_k >= 0 &&
-           p->top_p >= 0.0f && p->min_p_distance >= 0.0f && p->typical_p >= 0.0f && p->repetition_penalty > 0.0f &&
-           p->repetition_penalty < INFINITY && isfinite(p->frequency_penalty) && isfinite(p->presence_penalty) &&
-           p->penalty_window >= 0 && p->no_repeat_ngram >= 0 && p->no_repeat_ngram <= NGRAM_MAX &&
-           p->logprobs <= DRAW_TOP_MAX && (p->bias_count == 0 || p->bias) && (p->suppress_count == 0 || p->suppress);
-}
-
-static tempera_status check_branch(const struct batch_view *view, int32_t b, int32_t V, tempera_error *err) {
-    const struct branch_draw *d = &view->branch[b];
-    if (d->row < 0 || d->row >= view->R)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "branch %" PRId32 ": row %" PRId32 " of %" PRId32, b, d->row,
-                    view->R);
-    if (d->forced >= V)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "branch %" PRId32 ": forced token %" PRId32 " of %" PRId32, b,
-                    d->forced, V);
-    if (d->prompt_count < 0 || d->history_count < d->prompt_count || (d->history_count > 0 && !d->history))
-        return fail(err, TEMPERA_INVALID_ARGUMENT,
-                    "branch %" PRId32 ": history of %" PRId32 " tokens, prompt of %" PRId32, b, d->history_count,
-                    d->prompt_count);
-    if (!d->params || !params_are_sound(d->params))
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "branch %" PRId32 ": malformed settings", b);
-    return TEMPERA_OK;
-}
-
-static tempera_status check_view(const struct cpu_sampler *s, const struct batch_view *view, int32_t V,
-                                 tempera_error *err) {
-    if (V < 1 || V > s->V || view->R < 0 || view->R > s->max_logits || view->B < 0 || view->B > s->max_branches)
-        return fail(err, TEMPERA_INVALID_ARGUMENT,
-                    "draw: vocabulary %" PRId32 ", %" PRId32 " rows, %" PRId32
-                    " branches do not fit the sampler's %" PRId32 ", %" PRId32 ", %" PRId32,
-                    V, view->R, view->B, s->V, s->max_logits, s->max_branches);
-    for (int32_t b = 0; b < view->B; b++) TRY(check_branch(view, b, V, err));
-    return TEMPERA_OK;
-}
-
 /* ---- the draw ------------------------------------------------------------------------------------------------- */
 
 struct job {
@@ -308,7 +263,7 @@ static void run_job(struct job *job, struct pool *pool, pool_body *body, int32_t
 
 tempera_status cpu_sampler_draw(struct cpu_sampler *s, struct pool *pool, const struct batch_view *view,
                                 const float *logits, int32_t V, struct draw_result *results, tempera_error *err) {
-    TRY(check_view(s, view, V, err));
+    TRY(draw_check_view(view, V, s->V, s->max_logits, s->max_branches, err));
     struct job job = {.sampler = s, .view = view, .logits = logits, .V = V, .results = results};
     find_wanted_rows(&job);
     run_job(&job, pool, scan_rows, job.wanted_count);

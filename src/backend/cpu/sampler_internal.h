@@ -13,8 +13,7 @@ enum {
     SHORTLIST_USEFUL = 16, /* the fewest tokens that are worth a shortlist */
     SHORTLIST_LEAST = 256, /* how many it is made to have, when the row is long enough */
     SHORTLIST_MAX = 2048,
-    PACK_SLACK = 16, /* what collect and keep may write beyond what they return */
-    NGRAM_MAX = 1024
+    PACK_SLACK = 16 /* what collect and keep may write beyond what they return */
 };
 
 /* Candidates: n scores, score i being fl(z[i] * scale) + 0. z holds clean scores (no NaN, no -0). id NULL: candidate i is

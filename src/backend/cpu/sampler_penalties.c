@@ -1,5 +1,6 @@
 /* sampler_penalties.c: the stages that touch few tokens: suppression, repetition, bias. */
 #include "backend/cpu/sampler_internal.h"
+#include "backend/draw_check.h"
 
 static void ban(struct chain *c, int32_t id) {
     float *score = chain_edit(c, id);
@@ -25,7 +26,7 @@ void chain_bias(struct chain *c, const struct branch_params *p) {
  * repeated token costs no more than any other. fail[i] is the length of the longest proper border of the first i + 1
  * tokens of the pattern. */
 static void ban_repeats(struct chain *c, const int32_t *history, int32_t count, int32_t n) {
-    int32_t fail[NGRAM_MAX];
+    int32_t fail[DRAW_NGRAM_MAX];
     int32_t length = n - 1;
     const int32_t *pattern = history + count - length;
     for (int32_t i = 1, matched = fail[0] = 0; i < length; i++) {

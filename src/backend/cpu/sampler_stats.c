@@ -1,17 +1,7 @@
 /* sampler_stats.c: log-probabilities. Masses are integers, so they do not depend on how they were summed; logarithms are
  * double, and the distance of a single token enters as it is, so far tails keep their precision. */
 #include "backend/cpu/sampler_internal.h"
-
-static double log_mass(uint64_t total) {
-    return log((double)total) - DRAW_WEIGHT_MAX_LOG2 * 0.693147180559945309417;
-}
-
-/* Natural logarithm of exp(-(best - score)) / Z. Z is made of rounded weights and may fall a hair under 1 for a lone
- * token; a probability does not pass 1 for that. */
-static double log_probability(double best, double score, double log_total) {
-    if (score == -INFINITY) return -INFINITY;
-    return fmin((score == best ? 0.0 : score - best) - log_total, 0.0);
-}
+#include "backend/draw_log.h"
 
 static void row_top(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
                     const struct scores *s) {
@@ -20,7 +10,7 @@ static void row_top(struct row_info *info, const struct sampler_kernels *kernels
         uint64_t rank = scratch->entry[i].rank;
         float score = draw_unkey((uint32_t)(rank >> 32));
         info->top_token[i] = (int32_t) ~(uint32_t)rank;
-        info->top_logprob[i] = (float)log_probability(info->scan.max, score, info->log_total);
+        info->top_logprob[i] = (float)draw_log_probability(info->scan.max, score, info->log_total);
     }
 }
 
@@ -32,10 +22,8 @@ void row_statistics(struct row_info *info, const struct sampler_kernels *kernels
     info->entropy = 0.0f;
     if (best > -INFINITY) {
         sampler_kernels_for(kernels, best)->moments(s, best, &info->mass);
-        info->log_total = log_mass(info->mass.total);
-        double mean = draw_mean_distance(info->mass.high, info->mass.low, info->mass.total);
-        double entropy = mean + info->log_total; /* H = E[d] + log Z */
-        info->entropy = (float)(entropy > 0.0 ? entropy : 0.0);
+        info->log_total = draw_log_mass(info->mass.total);
+        info->entropy = draw_entropy(info->mass.high, info->mass.low, info->mass.total);
     }
     row_top(info, kernels, scratch, s);
 }
@@ -73,12 +61,12 @@ static void sampled_statistics(struct draw_result *out, struct chain *c, const f
     struct mass mass = info->mass;
     bool whole = c->s.z == row && c->s.scale == 1.0f;
     if (!whole) sampler_kernels_for(c->kernels, best)->mass(&c->s, best, &mass);
-    out->final_logprob = (float)log_probability(best, survivor_score(c, out->token), log_mass(mass.total));
+    out->final_logprob = (float)draw_log_probability(best, survivor_score(c, out->token), draw_log_mass(mass.total));
 }
 
 static void greedy_statistics(struct draw_result *out, struct chain *c, const float *row, const struct row_info *info) {
     int32_t winner = id_at(&c->s, c->kernels->find(&c->s, chain_best(c)));
-    double logprob = log_probability(info->scan.max, draw_clean(row[winner]), info->log_total);
+    double logprob = draw_log_probability(info->scan.max, draw_clean(row[winner]), info->log_total);
     out->kept = 1;
     out->kept_mass = (float)exp(logprob);
     out->final_logprob = out->token == winner ? 0.0f : -INFINITY;
@@ -95,7 +83,7 @@ void draw_statistics(struct draw_result *out, struct chain *c, const struct bran
     }
     out->logprob = out->final_logprob = -INFINITY;
     if (out->token >= 0)
-        out->logprob = (float)log_probability(info->scan.max, draw_clean(row[out->token]), info->log_total);
+        out->logprob = (float)draw_log_probability(info->scan.max, draw_clean(row[out->token]), info->log_total);
     if (chain_best(c) == -INFINITY) return;
     if (p->temperature == 0.0f) {
         greedy_statistics(out, c, row, info);
