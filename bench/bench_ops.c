@@ -1,8 +1,11 @@
-/* bench_ops.c: the cpu backend's ops at the shapes of a real model, against the ceilings measured in the same run.
+/* bench_ops.c: a backend's ops at the shapes of a real model, against the ceilings measured in the same run.
  *
- *     bench_ops [--threads N] [--instructions NAME] [--only linear|step|attention|pack] [--seconds S]
- *               [--clock wall|cpu]
+ *     bench_ops [--device cpu|cuda|simt] [--type f32|f16|bf16] [--threads N] [--instructions NAME]
+ *               [--only linear|step|attention|pack] [--seconds S] [--clock wall|cpu]
  *
+ * The cpu runs every type unless one is given; a device keeps pages and operands in one type, bf16 unless another is given.
+ * Times are from the host's call to the end of a step, so on a device a single small op is mostly the way there and back:
+ * bench/gpu/bench_kernels.cu has the kernels alone.
  * `--clock cpu` counts processor time: with one thread it makes compute-bound figures usable on a busy machine.
  * `step` runs all linear layers of GPT-2 124M with their own weights, as a forward pass would (nothing stays in cache). */
 #include <stdio.h>
@@ -20,6 +23,7 @@ struct bench {
     struct backend_info info;
     double read, flops; /* measured ceilings */
     double seconds;     /* for each measurement */
+    enum weight_type first_type, last_type;
 };
 
 static clockid_t bench_clock = CLOCK_MONOTONIC;
@@ -109,14 +113,16 @@ struct linear_run {
 static void run_linears(void *arg) {
     struct linear_run *r = arg;
     static const struct batch_view view = {0};
-    MUST(r->b->op->step_begin(r->b->backend, &view, err));
+    bool replay;
+    MUST(r->b->op->step_begin(r->b->backend, &view, &replay, err));
     for (int i = 0; i < r->count; i++) {
         struct linear_params p = {
             .out = r->out, .in = r->in, .weight = &r->weight[i], .T = r->T, .out_stride = r->weight[i].N};
         if (r->weight[i].N == V && r->T > 64) p.T = 1; /* a prompt wants the logits of its last token */
         MUST(r->b->op->linear(r->b->backend, &p, err));
     }
-    MUST(r->b->op->step_end(r->b->backend, NULL, err));
+    MUST(r->b->op->step_end(r->b->backend, err));
+    MUST(r->b->op->step_wait(r->b->backend, NULL, err));
 }
 
 static const int32_t BATCHES[] = {1, 2, 4, 8, 16, 32, 64, 512};
@@ -141,7 +147,7 @@ static void bench_shapes(const struct bench *b, float *in, float *out) {
         const char *name;
         int32_t N, K;
     } SHAPES[] = {{"qkv", 3 * D, D}, {"proj", D, D}, {"fc", F, D}, {"fc2", D, F}, {"head", V, D}};
-    for (enum weight_type type = WEIGHT_F32; type < WEIGHT_TYPE_COUNT; type++)
+    for (enum weight_type type = b->first_type; type <= b->last_type; type++)
         for (size_t s = 0; s < sizeof SHAPES / sizeof SHAPES[0]; s++) {
             struct linear_weight w = weight(b, type, SHAPES[s].N, SHAPES[s].K);
             for (int i = 0; i < BATCH_COUNT; i++) {
@@ -192,7 +198,8 @@ struct attention_run {
 /* All layers' attention (and the store before it) of one step. */
 static void run_attention(void *arg) {
     struct attention_run *r = arg;
-    MUST(r->b->op->step_begin(r->b->backend, &r->view, err));
+    bool replay;
+    MUST(r->b->op->step_begin(r->b->backend, &r->view, &replay, err));
     for (int32_t layer = 0; layer < L; layer++) {
         struct rope_store_params s = {.qkv = r->qkv, .layer = layer, .T = r->view.T, .H = H, .Hkv = H, .Dh = DH};
         struct attention_params p = {
@@ -200,7 +207,8 @@ static void run_attention(void *arg) {
         if (r->store) MUST(r->b->op->rope_store(r->b->backend, &s, err));
         MUST(r->b->op->attention(r->b->backend, &p, err));
     }
-    MUST(r->b->op->step_end(r->b->backend, NULL, err));
+    MUST(r->b->op->step_end(r->b->backend, err));
+    MUST(r->b->op->step_wait(r->b->backend, NULL, err));
 }
 
 /* S sequences with `depth` tokens before the step's `count` each. */
@@ -280,16 +288,38 @@ static void bench_pack(const struct bench *b) {
     free(rows);
 }
 
+/* The types to run, from a name or NULL. */
+static bool choose_types(struct bench *b, const char *device, const char *type) {
+    bool cpu = strcmp(device, "cpu") == 0;
+    b->first_type = cpu ? WEIGHT_F32 : WEIGHT_BF16;
+    b->last_type = WEIGHT_BF16;
+    if (!type) return true;
+    for (enum weight_type t = WEIGHT_F32; t < WEIGHT_TYPE_COUNT; t++)
+        if (strcmp(type, weight_type_name(t)) == 0) {
+            b->first_type = b->last_type = t;
+            return true;
+        }
+    return false;
+}
+
 int main(int argc, char **argv) {
     struct backend_options options = {0};
-    const char *only = "";
-    struct bench b = {.op = backend_find("cpu"), .seconds = 1.0};
+    const char *only = "", *device = "cpu", *only_type = NULL;
+    struct bench b = {.seconds = 1.0};
     for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--device") == 0) device = argv[i + 1];
+        if (strcmp(argv[i], "--type") == 0) only_type = argv[i + 1];
         if (strcmp(argv[i], "--threads") == 0) options.threads = atoi(argv[i + 1]);
         if (strcmp(argv[i], "--instructions") == 0) options.instructions = argv[i + 1];
         if (strcmp(argv[i], "--only") == 0) only = argv[i + 1];
         if (strcmp(argv[i], "--clock") == 0 && strcmp(argv[i + 1], "cpu") == 0) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
         if (strcmp(argv[i], "--seconds") == 0) b.seconds = atof(argv[i + 1]);
+    }
+    tempera_error why = {0};
+    b.op = backend_find(device, &why);
+    if (!b.op || !choose_types(&b, device, only_type)) {
+        fprintf(stderr, "bench_ops: %s\n", b.op ? "--type is f32, f16 or bf16" : why.message);
+        return 1;
     }
     MUST(b.op->open(&b.backend, &options, err));
     b.op->info(b.backend, &b.info);
@@ -304,7 +334,8 @@ int main(int argc, char **argv) {
                                     .max_tokens = 512,
                                     .max_logits = 64,
                                     .max_branches = 64,
-                                    .pages = 64 * 64};
+                                    .pages = 64 * 64,
+                                    .type = b.last_type};
     limits.pages = 64 * CONTEXT / 4 / b.info.page_tokens;
     MUST(b.op->prepare(b.backend, &limits, err));
     MUST(b.op->measure(b.backend, &b.read, &b.flops, err));
@@ -313,7 +344,7 @@ int main(int argc, char **argv) {
     float *in = fill(&b, 512 * F), *out = fill(&b, 64 * (size_t)V);
     if (!*only || strcmp(only, "pack") == 0) bench_pack(&b);
     if (!*only || strcmp(only, "step") == 0)
-        for (enum weight_type type = WEIGHT_F32; type < WEIGHT_TYPE_COUNT; type++) bench_step(&b, in, out, type);
+        for (enum weight_type type = b.first_type; type <= b.last_type; type++) bench_step(&b, in, out, type);
     if (!*only || strcmp(only, "attention") == 0) bench_attention(&b, in, out);
     if (!*only || strcmp(only, "linear") == 0) bench_shapes(&b, in, out);
     MUST(b.op->measure(b.backend, &b.read, &b.flops, err));
