@@ -28,10 +28,10 @@
 // F32: an operand is hi + lo of two TF32; each step adds lo·hi, hi·lo and hi·hi from zero, then one rounded addition.
 #pragma once
 
-#include "activation.cuh"
-#include "device.cuh"
-#include "elements.cuh"
-#include "kernels.h"
+#include "kernels/activation.cuh"
+#include "kernels/device.cuh"
+#include "kernels/elements.cuh"
+#include "kernels/kernels.h"
 
 namespace attention {
 

@@ -2,21 +2,22 @@
 //
 // A block of four warps owns (decode sequence, KV head, 16 of the query heads that share it, chunk of 256 keys). Warp w
 // computes the scores of the chunk's tile w; weights go through shared memory, and then warp w owns the result's dims tiles
-// w, w + 4, … over all of the chunk's keys. K and V come straight from global memory, RING words of 16 bytes a lane in flight:
-// the values are on their way while the softmax runs. The chunk's state goes to args.states [pair][chunk] as
+// w, w + 4, … over all of the chunk's keys. K and V come straight from global memory, 12 … 16 words of 16 bytes a lane in
+// flight (narrow heads and F32: 8); the first values are on their way while the softmax runs. The chunk's state goes to args.states [pair][chunk] as
 // [dims / 8][lane] o of the lane's fragment and [lane] (m, m, l, l); rows that are no query's are never written or read. The
 // last block of a pair (sequence, KV head, heads) to finish folds all states ascending; a pair with one chunk needs none.
-// Shared memory: the chunk's weights as operands (8 KiB; F32: 16 KiB), each tile's row maxima and sums (2 KiB).
+// Shared memory: the chunk's weights as operands (8 KiB; F32: 16 KiB), each tile's row maxima and sums (2 KiB);
+// F32 and W >= 128: the queries, as operands (W / 32 KiB; F32: W / 16 KiB).
 // Determinism: the number of chunks and blocks decides who computes and nothing else.
-#include "attention.cuh"
-#include "device.cuh"
-#include "kernels.h"
+#include "kernels/attention.cuh"
+#include "kernels/device.cuh"
+#include "kernels/kernels.h"
 
 namespace {
 
 using namespace attention;
 
-enum { WARPS = CHUNK_TILES, FOLD_WORDS = 16 };
+enum { WARPS = CHUNK_TILES };
 
 struct decode_params {
     attention_args a;
@@ -26,13 +27,22 @@ struct decode_params {
 
 template <typename T, int W> struct decode_shape : shape<T, W> {
     typedef shape<T, W> S;
-    static constexpr int KEY_WORDS = SCORE_TILES * S::DIM_BLOCKS;        // of a tile, that a lane loads
+    // Words of 16 bytes in flight, a lane's: keys of ROUND_TILES score tiles, values of ROUND_PAGES tiles of keys.
+    enum { IN_FLIGHT = sizeof(T) == 2 ? 16 : 8 };
+    static constexpr int rounds(int words, int most) {
+        return most > 1 && words * most > IN_FLIGHT ? rounds(words, most / 2) : most;
+    }
+    static constexpr int ROUND_TILES = rounds(S::DIM_BLOCKS, SCORE_TILES);
+    static constexpr int KEY_WORDS = ROUND_TILES * S::DIM_BLOCKS;
     static constexpr int OWN_TILES = (S::DIM_TILES + WARPS - 1) / WARPS; // dims tiles of a warp
-    static constexpr int BLOCKS = CHUNK_TILES * S::KEY_BLOCKS;           // of keys, of a chunk
-    static constexpr int VALUE_WORDS = BLOCKS * OWN_TILES;
-    static constexpr int RING = KEY_WORDS % 16 == 0 ? 16 : KEY_WORDS == 24 && VALUE_WORDS == 24 ? 24 : 8;
-    static_assert(KEY_WORDS % RING == 0 && VALUE_WORDS % RING == 0, "whole rounds");
-    static constexpr int STATE = (S::DIM_TILES + 1) * 32 * 4; // floats
+    static constexpr int PAGE_WORDS = S::KEY_BLOCKS * OWN_TILES;
+    static constexpr int ROUND_PAGES = rounds(PAGE_WORDS, CHUNK_TILES);
+    static constexpr int VALUE_WORDS = ROUND_PAGES * PAGE_WORDS;
+    // Queries are shared by the warps, where a copy in each one's registers would be too much.
+    static constexpr bool QUERY_SHARED = sizeof(T) == 4 || W >= 128;
+    static constexpr int STATE = (S::DIM_TILES + 1) * 32 * 4;                     // floats
+    static constexpr int FOLD_STATES = OWN_TILES > 4 ? 2 : OWN_TILES > 1 ? 4 : 8; // read at a time
+    static constexpr int BLOCKS_PER_PROCESSOR = sizeof(T) == 2 && W <= 32 ? 3 : 2;
 };
 
 // What a block works on.
@@ -89,69 +99,104 @@ template <typename T, int W>
 DEV void compute_chunk(const decode_params &p, const decode_item &item, const place &at, int warp, row_state &rows,
                        float (&o)[decode_shape<T, W>::OWN_TILES][4]) {
     typedef decode_shape<T, W> S;
-    SHARED(dev::word4, weight, [S::BLOCKS][2][32]);
+    SHARED(dev::word4, weight, [CHUNK_TILES * S::KEY_BLOCKS][2][32]);
     SHARED(float, tile_max, [CHUNK_TILES][2][32]);
     SHARED(float, tile_sum, [CHUNK_TILES][2][32]);
+    SHARED(dev::word4, query, [S::QUERY_SHARED ? S::DIM_BLOCKS : 1][2][32]);
     const attention_args &a = p.a;
-    const int64_t head_elements = (int64_t)TILE * W;
     const bool own_tile = warp >= item.first_tile && warp <= item.last_tile;
-    int32_t page[CHUNK_TILES];
-#pragma unroll
-    for (int i = 0; i < CHUNK_TILES; i++) page[i] = i >= item.first_tile && i <= item.last_tile ? item.page[i] : 0;
+    const int32_t lane_page = at.lane >= item.first_tile && at.lane <= item.last_tile ? item.page[at.lane] : 0;
+    auto page_start = [&](const void *pages, int tile) {
+        return static_cast<const T *>(pages) +
+               ((int64_t)dev::shfl(lane_page, tile) * a.Hkv + item.kv_head) * (TILE * W);
+    };
 
-    // Word w of the values: block of keys w / OWN_TILES, own dims tile w % OWN_TILES.
-    const T *values[CHUNK_TILES];
-#pragma unroll
-    for (int i = 0; i < CHUNK_TILES; i++)
-        values[i] = static_cast<const T *>(a.v) + ((int64_t)page[i] * a.Hkv + item.kv_head) * head_elements +
-                    (warp * 8 + at.g) * TILE + at.t * S::ELEMENTS;
-    auto value_wanted = [&](int w) {
-        const int tile = w / S::OWN_TILES / S::KEY_BLOCKS, n = w % S::OWN_TILES;
+    // Value word w of a round: block of keys w / OWN_TILES, counted over the round's tiles; own dims tile w % OWN_TILES.
+    const T *values[S::ROUND_PAGES];
+    auto wanted = [&](int tile, int n) {
         return tile >= item.first_tile && tile <= item.last_tile && warp + n * WARPS < S::DIM_TILES;
     };
-    auto load_value = [&](int w) {
-        const int block = w / S::OWN_TILES, n = w % S::OWN_TILES;
+    auto find_values = [&](int first_tile) {
+#pragma unroll
+        for (int i = 0; i < S::ROUND_PAGES; i++)
+            values[i] = page_start(a.v, first_tile + i) + (warp * 8 + at.g) * TILE + at.t * S::ELEMENTS;
+    };
+    auto load_value = [&](int first_tile, int w) {
+        const int i = w / S::PAGE_WORDS, n = w % S::OWN_TILES, block = w / S::OWN_TILES % S::KEY_BLOCKS;
         dev::word4 word = {{0, 0, 0, 0}};
-        if (value_wanted(w))
-            word = dev::ld128_stream(values[block / S::KEY_BLOCKS] + n * WARPS * 8 * TILE +
-                                     block % S::KEY_BLOCKS * S::BLOCK);
+        if (wanted(first_tile + i, n)) word = dev::ld128_stream(values[i] + n * WARPS * 8 * TILE + block * S::BLOCK);
         return word;
     };
+    dev::word4 value[S::VALUE_WORDS];
+    find_values(0);
 
-    dev::word4 ring[S::RING];
+    // Key word w of a round: score tile w / DIM_BLOCKS of the round, block of dims w % DIM_BLOCKS.
+    const T *keys = page_start(a.k, warp) + key_of<T, W>(0, at.g) * W;
+    auto load_key = [&](int first_tile, int w) {
+        const int i = w % S::DIM_BLOCKS;
+        const T *from = keys + key_of<T, W>(first_tile + w / S::DIM_BLOCKS, 0) * W + i * S::BLOCK;
+        if (S::HALF_LAST && i == S::DIM_BLOCKS - 1) {
+            const dev::word2 half = dev::ld64_stream(from + at.t * 4);
+            return dev::word4{{half.w[0], half.w[1], 0, 0}};
+        }
+        return dev::ld128_stream(from + at.t * S::ELEMENTS);
+    };
+    dev::word4 key[S::KEY_WORDS];
+    if (own_tile)
+#pragma unroll
+        for (int w = 0; w < S::KEY_WORDS; w++) key[w] = load_key(0, w);
+
+    fragment q[S::QUERY_SHARED ? 1 : S::DIM_BLOCKS];
+    const float *row = a.qkv + (int64_t)item.token * (a.H + 2 * a.Hkv) * a.Dh + (item.head + at.g) * a.Dh;
+    auto load_row = [&](int i, int half) {
+        return load_query<T, W>(at.g + 8 * half < item.heads ? row + 8 * half * a.Dh : nullptr, i, at.t, a.Dh);
+    };
+    if constexpr (S::QUERY_SHARED) {
+        for (int i = warp; i < 2 * S::DIM_BLOCKS; i += WARPS) query[i / 2][i % 2][at.lane] = load_row(i / 2, i % 2);
+        dev::block_sync();
+    } else {
+#pragma unroll
+        for (int i = 0; i < S::DIM_BLOCKS; i++) q[i] = {load_row(i, 0), load_row(i, 1)};
+    }
+    auto multiply_key = [&](float(&d)[4], int w) {
+        const int i = w % S::DIM_BLOCKS;
+        if constexpr (S::QUERY_SHARED)
+            multiply_dims<T, W>(d, {query[i][0][at.lane], query[i][1][at.lane]}, key[w], i);
+        else
+            multiply_dims<T, W>(d, q[i], key[w], i);
+    };
+
     float s[SCORE_TILES][4];
-#pragma unroll
-    for (int j = 0; j < SCORE_TILES; j++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) s[j][i] = 0;
     if (own_tile) {
-        // Word w of the keys: score tile w / DIM_BLOCKS, block of dims w % DIM_BLOCKS.
-        const T *keys = static_cast<const T *>(a.k) +
-                        ((int64_t)item.page[warp] * a.Hkv + item.kv_head) * head_elements + key_of<T, W>(0, at.g) * W;
-        auto load_key = [&](int w) {
-            const int j = w / S::DIM_BLOCKS, i = w % S::DIM_BLOCKS;
-            const T *from = keys + key_of<T, W>(j, 0) * W + i * S::BLOCK;
-            if (S::HALF_LAST && i == S::DIM_BLOCKS - 1) {
-                const dev::word2 half = dev::ld64_stream(from + at.t * 4);
-                return dev::word4{{half.w[0], half.w[1], 0, 0}};
-            }
-            return dev::ld128_stream(from + at.t * S::ELEMENTS);
+#pragma unroll
+        for (int j = 0; j < SCORE_TILES; j++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) s[j][i] = 0;
+        // Each round works on s[0 …] and then turns s by its tiles, so that the loop need not be unrolled.
+        auto turn = [&] {
+            float x[SCORE_TILES][4];
+            memcpy(x, s, sizeof x);
+#pragma unroll
+            for (int j = 0; j < SCORE_TILES; j++)
+#pragma unroll
+                for (int i = 0; i < 4; i++) s[j][i] = x[(j + S::ROUND_TILES) % SCORE_TILES][i];
         };
+#pragma unroll 1
+        for (int tile = S::ROUND_TILES; tile < SCORE_TILES; tile += S::ROUND_TILES) {
+            if (S::QUERY_SHARED) dev::warp_sync(); // or the compiler holds all queries in registers
 #pragma unroll
-        for (int w = 0; w < S::RING; w++) ring[w] = load_key(w);
-        fragment q[S::DIM_BLOCKS];
-        const float *row = a.qkv + (int64_t)item.token * (a.H + 2 * a.Hkv) * a.Dh + (item.head + at.g) * a.Dh;
-#pragma unroll
-        for (int i = 0; i < S::DIM_BLOCKS; i++) {
-            q[i].upper = load_query<T, W>(at.g < item.heads ? row : nullptr, i, at.t, a.Dh);
-            q[i].lower = load_query<T, W>(at.g + 8 < item.heads ? row + 8 * a.Dh : nullptr, i, at.t, a.Dh);
+            for (int w = 0; w < S::KEY_WORDS; w++) {
+                multiply_key(s[w / S::DIM_BLOCKS], w);
+                key[w] = load_key(tile, w);
+            }
+            turn();
         }
 #pragma unroll
-        for (int w = 0; w < S::KEY_WORDS; w++) {
-            multiply_dims<T, W>(s[w / S::DIM_BLOCKS], q[w % S::DIM_BLOCKS], ring[w % S::RING], w % S::DIM_BLOCKS);
-            ring[w % S::RING] =
-                w + S::RING < S::KEY_WORDS ? load_key(w + S::RING) : load_value(w + S::RING - S::KEY_WORDS);
+        for (int w = 0; w < S::KEY_WORDS || w < S::VALUE_WORDS; w++) {
+            if (w < S::KEY_WORDS) multiply_key(s[w / S::DIM_BLOCKS], w);
+            if (w < S::VALUE_WORDS) value[w] = load_value(0, w);
         }
+        turn();
         const int32_t start = item.start + warp * TILE;
         const visible_keys visible = {{item.first, item.first}, {item.position, item.position}};
         finish_scores<T, W>(s, p.score, visible, start, at.t, item.first > start || item.position < start + TILE - 1);
@@ -160,7 +205,7 @@ DEV void compute_chunk(const decode_params &p, const decode_item &item, const pl
         for (int r = 0; r < 2; r++) tile_max[warp][r][at.lane] = m[r];
     } else {
 #pragma unroll
-        for (int w = 0; w < S::RING; w++) ring[w] = load_value(w);
+        for (int w = 0; w < S::VALUE_WORDS; w++) value[w] = load_value(0, w);
         for (int r = 0; r < 2; r++) {
             tile_max[warp][r][at.lane] = -INFINITY;
             tile_sum[warp][r][at.lane] = 0;
@@ -168,23 +213,13 @@ DEV void compute_chunk(const decode_params &p, const decode_item &item, const pl
     }
     dev::block_sync();
 
-    float m[CHUNK_TILES][2], factor[CHUNK_TILES][2];
-#pragma unroll
-    for (int i = 0; i < CHUNK_TILES; i++)
-        for (int r = 0; r < 2; r++) {
-            const float before = i ? m[i - 1][r] : -INFINITY;
-            m[i][r] = fmaxf(before, tile_max[i][r][at.lane]);
-            factor[i][r] = shrink(before, m[i][r]);
-        }
     if (own_tile) {
-        float own[2], sum[2];
+        float m[2], sum[2];
         for (int r = 0; r < 2; r++) {
-            own[r] = m[0][r];
-#pragma unroll
-            for (int i = 1; i < CHUNK_TILES; i++)
-                if (i <= warp) own[r] = m[i][r];
+            m[r] = tile_max[0][r][at.lane];
+            for (int i = 1; i <= warp; i++) m[r] = fmaxf(m[r], tile_max[i][r][at.lane]);
         }
-        weights(s, own, sum);
+        weights(s, m, sum);
         for (int r = 0; r < 2; r++) tile_sum[warp][r][at.lane] = sum[r];
 #pragma unroll
         for (int b = 0; b < S::KEY_BLOCKS; b++) {
@@ -197,40 +232,48 @@ DEV void compute_chunk(const decode_params &p, const decode_item &item, const pl
 
     rows = empty_rows();
 #pragma unroll
-    for (int i = 0; i < CHUNK_TILES; i++)
-        for (int r = 0; r < 2; r++) rows.l[r] = dev::fma(rows.l[r], factor[i][r], tile_sum[i][r][at.lane]);
-    for (int r = 0; r < 2; r++) rows.m[r] = m[CHUNK_TILES - 1][r];
-    finish_chunk(rows);
-#pragma unroll
     for (int n = 0; n < S::OWN_TILES; n++)
 #pragma unroll
         for (int i = 0; i < 4; i++) o[n][i] = 0;
-#pragma unroll
-    for (int b = 0; b < S::BLOCKS; b++) {
-        const int tile = b / S::KEY_BLOCKS;
-        if (b % S::KEY_BLOCKS == 0)
-#pragma unroll
-            for (int n = 0; n < S::OWN_TILES; n++) scale_tile(o[n], factor[tile]);
+#pragma unroll 1
+    for (int first_tile = 0; first_tile < CHUNK_TILES; first_tile += S::ROUND_PAGES) {
+        const bool more = first_tile + S::ROUND_PAGES < CHUNK_TILES;
+        if (more) find_values(first_tile + S::ROUND_PAGES);
         fragment f = {};
-        if (tile >= item.first_tile && tile <= item.last_tile) {
-            f.upper = weight[b][0][at.lane];
-            f.lower = weight[b][1][at.lane];
-        }
 #pragma unroll
-        for (int n = 0; n < S::OWN_TILES; n++) {
-            const int w = b * S::OWN_TILES + n;
-            if (value_wanted(w)) {
-                dev::word4 word = ring[w % S::RING];
+        for (int w = 0; w < S::VALUE_WORDS; w++) {
+            const int tile = first_tile + w / S::PAGE_WORDS, block = w / S::OWN_TILES % S::KEY_BLOCKS,
+                      n = w % S::OWN_TILES;
+            if (w % S::PAGE_WORDS == 0) {
+                float factor[2];
+                for (int r = 0; r < 2; r++) {
+                    const float m = fmaxf(rows.m[r], tile_max[tile][r][at.lane]);
+                    factor[r] = shrink(rows.m[r], m);
+                    rows.m[r] = m;
+                    rows.l[r] = dev::fma(rows.l[r], factor[r], tile_sum[tile][r][at.lane]);
+                }
+#pragma unroll
+                for (int i = 0; i < S::OWN_TILES; i++) scale_tile(o[i], factor);
+            }
+            if (n == 0 && wanted(tile, 0)) {
+                f.upper = weight[tile * S::KEY_BLOCKS + block][0][at.lane];
+                f.lower = weight[tile * S::KEY_BLOCKS + block][1][at.lane];
+            }
+            if (wanted(tile, n)) {
+                dev::word4 word = value[w];
                 if (tile == item.last_tile)
-                    word = keep_keys<T>(word, item.position + 1 - (item.start + b * S::BLOCK + at.t * S::ELEMENTS));
+                    word = keep_keys<T>(word, item.position + 1 -
+                                                  (item.start + tile * TILE + block * S::BLOCK + at.t * S::ELEMENTS));
                 multiply<T>(o[n], f, word);
             }
-            if (w + S::RING < S::VALUE_WORDS) ring[w % S::RING] = load_value(w + S::RING);
+            if (more) value[w] = load_value(first_tile + S::ROUND_PAGES, w);
         }
     }
+    finish_chunk(rows);
 }
 
-template <typename T, int W> __global__ void __launch_bounds__(WARPS * 32) decode(decode_params p) {
+template <typename T, int W>
+__global__ void __launch_bounds__(WARPS * 32, decode_shape<T, W>::BLOCKS_PER_PROCESSOR) decode(decode_params p) {
     typedef decode_shape<T, W> S;
     dev::pdl_begin();
     const attention_args &a = p.a;
@@ -267,11 +310,10 @@ template <typename T, int W> __global__ void __launch_bounds__(WARPS * 32) decod
     }
     if (!dev::last_block(a.counters + item.pair, (uint32_t)item.chunks)) return;
     if (at.g < item.heads) {
-        constexpr int BATCH = S::OWN_TILES > 1 ? FOLD_WORDS / S::OWN_TILES : FOLD_WORDS / 2;
-        for (int32_t c = 0; c < item.chunks; c += BATCH) {
-            dev::word4 head[BATCH], body[BATCH][S::OWN_TILES];
+        for (int32_t c = 0; c < item.chunks; c += S::FOLD_STATES) {
+            dev::word4 head[S::FOLD_STATES], body[S::FOLD_STATES][S::OWN_TILES];
 #pragma unroll
-            for (int i = 0; i < BATCH; i++) {
+            for (int i = 0; i < S::FOLD_STATES; i++) {
                 if (c + i >= item.chunks) continue;
                 const float *state = states + (int64_t)(c + i) * S::STATE;
                 head[i] = dev::ld128(state + S::DIM_TILES * 128);
@@ -280,7 +322,7 @@ template <typename T, int W> __global__ void __launch_bounds__(WARPS * 32) decod
                     if (warp + n * WARPS < S::DIM_TILES) body[i][n] = dev::ld128(state + (warp + n * WARPS) * 128);
             }
 #pragma unroll
-            for (int i = 0; i < BATCH; i++) {
+            for (int i = 0; i < S::FOLD_STATES; i++) {
                 if (c + i >= item.chunks) continue;
                 for (int r = 0; r < 2; r++) {
                     rows.m[r] = dev::from_bits(head[i].w[r]);

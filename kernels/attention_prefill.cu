@@ -8,9 +8,9 @@
 // Shared memory: SLOTS pieces, rows of 16-byte words swizzled so that every eight lanes that read together touch all banks;
 // for wide rows also the queries, as operands.
 // Determinism: a row's arithmetic depends on its own sequence only.
-#include "attention.cuh"
-#include "device.cuh"
-#include "kernels.h"
+#include "kernels/attention.cuh"
+#include "kernels/device.cuh"
+#include "kernels/kernels.h"
 
 namespace {
 
@@ -27,7 +27,9 @@ template <typename T, int W> struct prefill_shape : shape<T, W> {
     static constexpr int WARPS = sizeof(T) == 2 ? 8 : 4;
     static constexpr int BLOCK_ROWS = WARPS / SPLIT * ROWS;
     static constexpr int OWN_TILES = S::DIM_TILES / SPLIT; // dims tiles of a warp
-    static constexpr bool QUERY_SHARED = W * (int)sizeof(T) > 256;
+    static constexpr bool QUERY_SHARED = sizeof(T) == 4 || W >= 128;
+    // Fully for 16-bit elements; a step of F32 is much code.
+    static constexpr int UNROLL_DIMS = QUERY_SHARED ? 2 : S::DIM_BLOCKS, UNROLL_KEYS = 2;
     // Rows in words of 16 bytes: a multiple of 4, and an even multiple is swizzled.
     static constexpr int KEY_WORDS = W * (int)sizeof(T) / 16, KEY_STRIDE = (KEY_WORDS + 3) / 4 * 4;
     static constexpr int VALUE_WORDS = TILE * (int)sizeof(T) / 16;
@@ -37,12 +39,20 @@ template <typename T, int W> struct prefill_shape : shape<T, W> {
     static constexpr int QUERY = QUERY_SHARED ? WARPS / SPLIT * S::DIM_BLOCKS * 2 * 32 : 0; // words
     static constexpr int BYTES = (SLOTS * PIECE + QUERY) * 16;
     static_assert(BYTES <= 99 * 1024, "what every GPU since 8.6 has");
-    static constexpr int BLOCKS_PER_PROCESSOR = sizeof(T) == 2 && W <= 64 ? 2 : 1;
 
     static DEV int key_word(int key, int word) {
         return key * KEY_STRIDE + (SWIZZLE_KEYS ? word ^ (key & 1) << 2 : word);
     }
     static DEV int value_word(int dim, int word) { return dim * VALUE_WORDS + (word ^ (dim & 1) << 2); }
+    // The same for words 4 i + word (word < 4) of rows that differ by an even number from `row`: base[i % 2] + 4 i + …
+    static DEV void key_bases(int (&base)[2], int row, int word) {
+        base[0] = key_word(row, word);
+        base[1] = key_word(row, word + 4) - 4;
+    }
+    static DEV void value_bases(int (&base)[2], int row, int word) {
+        base[0] = value_word(row, word);
+        base[1] = value_word(row, word + 4) - 4;
+    }
 };
 
 // The tiles of a block, as pieces: K of its first tile, V of it, K of the next …
@@ -65,11 +75,13 @@ template <typename T, int W> struct piece_ring {
             current = next;
             next = tile < last_tile ? page[tile + 1] : 0;
             const T *from = k + current * page_elements;
+#pragma unroll 1
             for (int i = (int)threadIdx.x; i < TILE * S::KEY_WORDS; i += S::WARPS * 32)
                 dev::copy_async16(to + S::key_word(i / S::KEY_WORDS, i % S::KEY_WORDS), from + i * S::ELEMENTS);
         } else {
             const T *from = v + current * page_elements;
             const int32_t keys = last_key - tile * TILE + 1;
+#pragma unroll 1
             for (int i = (int)threadIdx.x; i < W * S::VALUE_WORDS; i += S::WARPS * 32)
                 dev::copy_async16(to + S::value_word(i / S::VALUE_WORDS, i % S::VALUE_WORDS), from + i * S::ELEMENTS,
                                   i % S::VALUE_WORDS * S::ELEMENTS < keys);
@@ -115,8 +127,7 @@ template <typename T, int W> struct piece_ring {
 };
 
 template <typename T, int W>
-__global__ void __launch_bounds__(prefill_shape<T, W>::WARPS * 32, prefill_shape<T, W>::BLOCKS_PER_PROCESSOR)
-    prefill(prefill_params p) {
+__global__ void __launch_bounds__(prefill_shape<T, W>::WARPS * 32, 1) prefill(prefill_params p) {
     typedef prefill_shape<T, W> S;
     dev::pdl_begin();
     SHARED_DYN(dev::word4, shared);
@@ -178,6 +189,10 @@ __global__ void __launch_bounds__(prefill_shape<T, W>::WARPS * 32, prefill_shape
         }
     }
 
+    int key_base[2], half_base[2], value_base[2];
+    S::key_bases(key_base, key_of<T, W>(0, at.g), at.t);
+    S::key_bases(half_base, key_of<T, W>(0, at.g), at.t / 2);
+    S::value_bases(value_base, own_first * 8 + at.g, at.t);
     row_state total = empty_rows(), chunk = empty_rows();
     float sum[S::OWN_TILES][4], o[S::OWN_TILES][4];
 #pragma unroll
@@ -197,7 +212,7 @@ __global__ void __launch_bounds__(prefill_shape<T, W>::WARPS * 32, prefill_shape
             for (int j = 0; j < SCORE_TILES; j++)
 #pragma unroll
                 for (int i = 0; i < 4; i++) s[j][i] = 0;
-#pragma unroll
+#pragma unroll S::UNROLL_DIMS
             for (int i = 0; i < S::DIM_BLOCKS; i++) {
                 fragment qi;
                 if constexpr (S::QUERY_SHARED) {
@@ -208,14 +223,14 @@ __global__ void __launch_bounds__(prefill_shape<T, W>::WARPS * 32, prefill_shape
                 }
 #pragma unroll
                 for (int j = 0; j < SCORE_TILES; j++) {
-                    const int key = key_of<T, W>(j, at.g);
+                    const int word_at = key_of<T, W>(j, 0) * S::KEY_STRIDE + i * 4;
                     dev::word4 word;
                     if (S::HALF_LAST && i == S::DIM_BLOCKS - 1) {
-                        const dev::word4 *whole = keys + S::key_word(key, i * 4 + at.t / 2);
+                        const dev::word4 *whole = keys + half_base[i % 2] + word_at;
                         const dev::word2 half = dev::ld64(reinterpret_cast<const char *>(whole) + at.t % 2 * 8);
                         word = {{half.w[0], half.w[1], 0, 0}};
                     } else {
-                        word = dev::ld128(keys + S::key_word(key, i * 4 + at.t));
+                        word = dev::ld128(keys + key_base[i % 2] + word_at);
                     }
                     multiply_dims<T, W>(s[j], qi, word, i);
                 }
@@ -241,12 +256,15 @@ __global__ void __launch_bounds__(prefill_shape<T, W>::WARPS * 32, prefill_shape
         }
         const dev::word4 *values = ring.take(piece + 1);
         if (seen)
-#pragma unroll
-            for (int b = 0; b < S::KEY_BLOCKS; b++)
+#pragma unroll S::UNROLL_KEYS
+            for (int b = 0; b < S::KEY_BLOCKS; b++) {
 #pragma unroll
                 for (int n = 0; n < S::OWN_TILES; n++)
-                    multiply<T>(o[n], weight[b],
-                                dev::ld128(values + S::value_word((own_first + n) * 8 + at.g, b * 4 + at.t)));
+                    multiply<T>(o[n], weight[0],
+                                dev::ld128(values + value_base[b % 2] + n * 8 * S::VALUE_WORDS + b * 4));
+#pragma unroll
+                for (int i = 1; i < S::KEY_BLOCKS; i++) weight[i - 1] = weight[i];
+            }
         if (started && (tile % CHUNK_TILES == CHUNK_TILES - 1 || tile == ring.last_tile)) {
             float before[2], after[2];
             finish_chunk(chunk);

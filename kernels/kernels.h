@@ -169,11 +169,14 @@ struct linear_args {
 enum { LINEAR_SKINNY_MAX = 64 };
 /* T <= LINEAR_SKINNY_MAX: reads the weights once at the rate of memory. */
 cudaError_t linear_skinny_launch(const struct linear_args *args, cudaStream_t stream);
-/* The product of norm's output, which is not written: bit-equal to norm_launch and then the product, in one launch. For few
- * rows, where `fits` says so (nothing is added to the residual). args->in is not read; T is args->T. */
-enum { LINEAR_NORM_MAX = 4 };
+/* What may be done in the same launch as a product of few rows, with the bits of norm_launch, the product and
+ * rope_store_launch in a row. The norm's output is not written and args->in not read (nothing may be added to the residual);
+ * out is the rope's qkv. T is args->T. Either may be NULL; `fits` says for which both are possible. */
+enum { LINEAR_NORM_MAX = 4, LINEAR_ROPE_MAX = 16 };
 bool linear_norm_fits(const struct linear_args *args, const struct norm_args *norm);
-cudaError_t linear_norm_launch(const struct linear_args *args, const struct norm_args *norm, cudaStream_t stream);
+bool linear_rope_fits(const struct linear_args *args, const struct rope_store_args *rope);
+cudaError_t linear_fused_launch(const struct linear_args *args, const struct norm_args *norm,
+                                const struct rope_store_args *rope, cudaStream_t stream);
 /* Any T: tiles. Bit-equal to the skinny kernel. */
 cudaError_t linear_tile_launch(const struct linear_args *args, cudaStream_t stream);
 /* Segments of K that are summed one by one (contract G): a function of the weight's shape alone. */

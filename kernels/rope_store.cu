@@ -13,6 +13,7 @@
 #include "kernels/device.cuh"
 #include "kernels/elements.cuh"
 #include "kernels/kernels.h"
+#include "kernels/kv_page.cuh"
 #include "kernels/reduce.cuh"
 
 namespace {
@@ -33,14 +34,6 @@ DEV void store_key(float *to, const float (&x)[4]) {
 }
 template <typename T> DEV void store_key(T *to, const float (&x)[4]) {
     dev::st64(to, {{dev::pack2<T>(x[0], x[1]), dev::pack2<T>(x[2], x[3])}});
-}
-
-// Element offset of token `slot` and KV head h in K pages (rows of W), and of its column in V pages (W rows).
-DEV int64_t key_row(int32_t slot, int32_t h, int32_t Hkv, int32_t W) {
-    return (((int64_t)(slot / KV_PAGE_TOKENS) * Hkv + h) * KV_PAGE_TOKENS + slot % KV_PAGE_TOKENS) * W;
-}
-DEV int64_t value_column(int32_t slot, int32_t h, int32_t Hkv, int32_t W) {
-    return ((int64_t)(slot / KV_PAGE_TOKENS) * Hkv + h) * W * KV_PAGE_TOKENS + slot % KV_PAGE_TOKENS;
 }
 
 // The norm of a head whose elements lie in x over LANES lanes.
@@ -143,7 +136,7 @@ template <int LANES, int GROUPS, bool ALIGNED, typename T> DEV void store_heads(
             rotate<ALIGNED>(x[g], before, angles, (g * LANES + lane) * 4, a.rotary, a.interleaved);
     }
     if (!real) return;
-    T *keys = static_cast<T *>(a.k) + (key ? key_row(a.step.slot[t], h - a.H, a.Hkv, p.W) : 0);
+    T *keys = static_cast<T *>(a.k) + (key ? dev::key_row(a.step.slot[t], h - a.H, a.Hkv, p.W) : 0);
     for (int g = 0; g < GROUPS; g++) {
         const int32_t d = (g * LANES + lane) * 4;
         if (!key)
@@ -169,7 +162,7 @@ template <bool ALIGNED, typename T> DEV void store_values(const store_plan &p, f
     // THREADS is a multiple of the tile: a thread's token stays the same.
     const int32_t t = (int32_t)threadIdx.x % p.tile, slot = t < tokens ? a.step.slot[first + t] : -1;
     if (slot < 0) return;
-    T *column = static_cast<T *>(a.v) + value_column(slot, h, a.Hkv, p.W);
+    T *column = static_cast<T *>(a.v) + dev::value_column(slot, h, a.Hkv, p.W);
     for (int32_t d = (int32_t)threadIdx.x / p.tile; d < Dh; d += THREADS / p.tile)
         column[(int64_t)d * KV_PAGE_TOKENS] = dev::from_float<T>(shared[t * (Dh + 1) + d]);
 }

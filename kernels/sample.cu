@@ -9,7 +9,7 @@
 //        filter is on. A job that cannot be decided so goes to the list of the rest.
 // rest   A block owns a row of scratch and takes jobs in turn: all V scores, every stage over all of them.
 //
-// SHARED MEMORY. draw: 75 KiB, three blocks an SM. rest: 10 KiB.
+// SHARED MEMORY. draw: 68 KiB; registers let two blocks on an SM. rest: 4 KiB.
 // DETERMINISM. Integer sums, and maxima over distinct numbers: no order shows. Edited tokens and gathered ones land in the
 // list in any order; nothing depends on it.
 #include "kernels/sample.cuh"
@@ -137,13 +137,13 @@ DEV Head read_head(const sample_args &a, Tools *t, int32_t r) {
     uint64_t value[3] = {0, 0, 0};
     for (int32_t i = thread(); i < blocks; i += threads()) {
         const uint32_t key = maxima[i];
-        const uint64_t rank = (uint64_t)key << 32 | (uint32_t)~(uint32_t)i;
+        const uint64_t rank = (uint64_t)key << 32 | (uint32_t) ~(uint32_t)i;
         if (rank > value[0]) value[0] = rank;
         if ((uint32_t)~key > value[1]) value[1] = (uint32_t)~key;
     }
     for (int32_t i = thread(); i < flags; i += threads()) value[2] |= nan[i];
     block_maxima(t, value);
-    return {(uint32_t)(value[0] >> 32), ~(uint32_t)value[1], (int32_t)~(uint32_t)value[0], value[2] != 0};
+    return {(uint32_t)(value[0] >> 32), ~(uint32_t)value[1], (int32_t) ~(uint32_t)value[0], value[2] != 0};
 }
 
 // The first token with the row's largest logit.
@@ -151,17 +151,17 @@ DEV int32_t row_argmax(const sample_args &a, Tools *t, const float *row, const H
     uint64_t winner[1] = {0};
     for (int32_t i = thread(); i < SAMPLE_BLOCK; i += threads()) {
         const int32_t id = head.block * SAMPLE_BLOCK + i;
-        if (id < a.V && draw_key(draw_clean(row[id])) == head.best) winner[0] = (uint32_t)~(uint32_t)id;
+        if (id < a.V && draw_key(draw_clean(row[id])) == head.best) winner[0] = (uint32_t) ~(uint32_t)id;
     }
     block_maxima(t, winner);
-    return (int32_t)~(uint32_t)winner[0];
+    return (int32_t) ~(uint32_t)winner[0];
 }
 
 struct Maxima {
     const uint32_t *key;
     int32_t count;
     DEV int32_t n() const { return count; }
-    DEV uint64_t rank(int32_t i) const { return (uint64_t)key[i] << 32 | (uint32_t)~(uint32_t)i; }
+    DEV uint64_t rank(int32_t i) const { return (uint64_t)key[i] << 32 | (uint32_t) ~(uint32_t)i; }
     DEV uint64_t weight(int32_t) const { return 1; }
 };
 
@@ -246,8 +246,7 @@ DEV void gather(const sample_args &a, Shared *s, Chain &c, int32_t want) {
     c.open = c.bound > DRAW_KEY_BANNED + 1;
 }
 
-template <bool FINITE>
-DEV Sums sum_row(const sample_args &a, const Shared *s, const Chain &c, const Measure &m) {
+template <bool FINITE> DEV Sums sum_row(const sample_args &a, const Shared *s, const Chain &c, const Measure &m) {
     Sums sums = {0, 0, 0, 0, 0};
     const bool aligned = a.V % 4 == 0;
     const float *row = s->row;
@@ -346,8 +345,7 @@ DEV bool run_stages(const sample_args &a, Shared *s, Chain &c) {
             for (int32_t j = thread(); j < list.n(); j += threads())
                 list.score[j] = draw_clean(dev::mul(list.score[j], b.inv_temperature));
         } else {
-            filter(&s->tools, list, stage, summarize(&s->tools, list), {false, 0.0f, 0.0f, 0},
-                   id_bits(a.V));
+            filter(&s->tools, list, stage, summarize(&s->tools, list), {false, 0.0f, 0.0f, 0}, id_bits(a.V));
         }
         dev::block_sync();
     }
@@ -410,10 +408,10 @@ DEV void finish_branch(const sample_args &a, Shared *s, const Chain &c, int32_t 
     uint64_t winner[1] = {0};
     if (alive && greedy) {
         for (int32_t i = thread(); !whole && i < list.n(); i += threads()) {
-            const uint64_t entry = (uint32_t)~(uint32_t)list.ids[i];
+            const uint64_t entry = (uint32_t) ~(uint32_t)list.ids[i];
             if (list.score[i] == o.best && entry > winner[0]) winner[0] = entry;
         }
-        if (whole) winner[0] = (uint32_t)~(uint32_t)argmax;
+        if (whole) winner[0] = (uint32_t) ~(uint32_t)argmax;
         block_maxima(t, winner);
         o.greedy_token = race_winner(winner[0]);
         if (o.token < 0) o.token = o.greedy_token;
@@ -459,7 +457,7 @@ __global__ void __launch_bounds__(THREADS, 2) draw(const sample_args a) {
         for (int32_t i = thread(); i < HASH; i += threads()) s->key[i] = HASH_EMPTY, s->mark[i] = 0;
         if (thread() == 0) s->used = s->overflow = 0;
         dev::block_sync();
-        mark_edits(b, a.V, job < a.B ? a.fed[job] : -1, Table{s});
+        mark_edits(b, a.V, b.options & SAMPLE_FEEDBACK ? a.fed[job] : -1, Table{s});
     }
     const bool decided = !(c.edited && s->overflow) && run_stages(a, s, c);
     if (!decided) {
@@ -488,7 +486,7 @@ DEV void run_dense(const sample_args &a, Tools *t, int32_t job, const Dense &all
     const float row_best = draw_unkey(head.best);
     const bool edited = b.options & SAMPLE_EDITS, greedy = b.options & SAMPLE_GREEDY;
     for (int32_t i = thread(); i < a.V; i += threads()) all.score[i] = draw_clean(row[i]);
-    if (edited) mark_edits(b, a.V, job < a.B ? a.fed[job] : -1, marks);
+    if (edited) mark_edits(b, a.V, b.options & SAMPLE_FEEDBACK ? a.fed[job] : -1, marks);
     for (int32_t i = thread(); edited && i < a.V; i += threads())
         if (marks.of(i) & MARK_SUPPRESSED) all.score[i] = DRAW_NEGATIVE_INFINITY;
     Sums row_sums = {0, 0, 0, 0, 0};
@@ -516,7 +514,7 @@ DEV void run_dense(const sample_args &a, Tools *t, int32_t job, const Dense &all
     if (draw_key(o.best) > DRAW_KEY_BANNED) {
         if (greedy) {
             for (int32_t i = thread(); i < a.V && winner[0] == 0; i += threads())
-                if (all.score[i] == o.best) winner[0] = (uint32_t)~(uint32_t)i;
+                if (all.score[i] == o.best) winner[0] = (uint32_t) ~(uint32_t)i;
         } else if (o.token < 0) {
             const auto scores = [&a, &all](int32_t id) { return load4(all.score, a.V, id, a.V % 4 == 0); };
             const auto score = [&all](int32_t id) { return all.score[id]; };

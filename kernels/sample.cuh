@@ -21,14 +21,14 @@ constexpr int THREADS = 512; // of a block, at most
 constexpr int WARPS = THREADS / 32;
 constexpr int BINS = 256, BIN_BITS = 8, LANE_BINS = BINS / 32;
 constexpr int SUMS = 5;
+constexpr int NARROW_FROM = 4096; // candidates
 
 // What any block of these kernels has in shared memory.
 struct Tools {
-    uint64_t mass[BINS];
     uint64_t partial[SUMS][WARPS];
     uint64_t top[SAMPLE_TOP_MAX];
     uint64_t found, target;
-    uint32_t count[BINS];
+    uint32_t count[BINS], mass_low[BINS], mass_high[BINS];
     uint32_t bin, bin_count, top_count;
     float token_score;
     struct sample_branch branch;
@@ -87,15 +87,31 @@ DEV int32_t width(uint64_t x) { // bits of x
     return high ? 64 - dev::clz(high) : 32 - dev::clz((uint32_t)x);
 }
 
+// ---- selection ---------------------------------------------------------------------------------------------------------
+
+DEV void clear_bins(Tools *t) {
+    for (int32_t bin = thread(); bin < BINS; bin += threads()) t->count[bin] = t->mass_low[bin] = t->mass_high[bin] = 0;
+    dev::block_sync();
+}
+// A 64-bit sum of two words: shared memory adds only those at once. Whoever makes the low word wrap adds the carry.
+DEV void add_to_bin(Tools *t, uint32_t bin, uint64_t weight) {
+    dev::atomic_add(&t->count[bin], 1u);
+    if (weight == 0) return;
+    const uint32_t low = (uint32_t)weight;
+    const uint32_t carry = (uint32_t)(dev::atomic_add(&t->mass_low[bin], low) + low) < low;
+    const uint32_t high = (uint32_t)(weight >> 32) + carry;
+    if (high > 0) dev::atomic_add(&t->mass_high[bin], high);
+}
+DEV uint64_t bin_sum(const Tools *t, int32_t bin, bool by_mass) {
+    return by_mass ? (uint64_t)t->mass_high[bin] << 32 | t->mass_low[bin] : t->count[bin];
+}
+
 // The first warp: the highest bin from which the sum down from the top reaches the target, which some bin does; the target
 // is lowered by what lies above it.
 DEV void find_bin(Tools *t, bool by_mass) {
     const int32_t lane = thread();
     uint64_t own = 0;
-    for (int32_t j = 0; j < LANE_BINS; j++) {
-        const int32_t bin = lane * LANE_BINS + j;
-        own += by_mass ? t->mass[bin] : t->count[bin];
-    }
+    for (int32_t j = 0; j < LANE_BINS; j++) own += bin_sum(t, lane * LANE_BINS + j, by_mass);
     uint64_t sum = own; // of this lane and those after it
     for (int32_t delta = 1; delta < 32; delta *= 2) {
         const uint64_t other = dev::shfl_down(sum, delta);
@@ -107,9 +123,9 @@ DEV void find_bin(Tools *t, bool by_mass) {
     if (above >= target || target > sum) return;
     target -= above;
     int32_t bin = lane * LANE_BINS + LANE_BINS - 1;
-    for (;; bin--) {
-        const uint64_t weight = by_mass ? t->mass[bin] : t->count[bin];
-        if (weight >= target || bin == lane * LANE_BINS) break;
+    for (; bin > lane * LANE_BINS; bin--) {
+        const uint64_t weight = bin_sum(t, bin, by_mass);
+        if (weight >= target) break;
         target -= weight;
     }
     t->bin = (uint32_t)bin;
@@ -125,15 +141,11 @@ DEV uint64_t select_last(Tools *t, const Source &source, uint64_t low, uint64_t 
     if (thread() == 0) t->target = target;
     for (;;) {
         const int32_t bits = width(high - low), shift = bits > BIN_BITS ? bits - BIN_BITS : 0;
-        for (int32_t b = thread(); b < BINS; b += threads()) t->mass[b] = 0, t->count[b] = 0;
-        dev::block_sync();
+        clear_bins(t);
         for (int32_t i = thread(); i < source.n(); i += threads()) {
             const uint64_t rank = source.rank(i);
             if (rank < low || rank > high) continue;
-            const uint32_t bin = (uint32_t)((rank - low) >> shift);
-            dev::atomic_add(&t->count[bin], 1u);
-            const uint64_t weight = by_mass ? source.weight(i) : 0;
-            if (weight > 0) dev::atomic_add(&t->mass[bin], weight);
+            add_to_bin(t, (uint32_t)((rank - low) >> shift), by_mass ? source.weight(i) : 0);
         }
         dev::block_sync();
         if (thread() < 32) find_bin(t, by_mass);
@@ -182,7 +194,44 @@ template <typename View> struct Order {
         return rank_of(draw_key(score), view.id(i), bits);
     }
     DEV uint64_t weight(int32_t i) const { return draw_weight(draw_distance(best, view.score[i])); }
+    // A bin for every key, no lower for a better one: even steps of distance, where keys are dense around zero.
+    DEV uint32_t step(uint32_t key) const {
+        const float score = dev::add(draw_unkey(key), 0.0f), distance = typical ? -score : draw_distance(best, score);
+        return distance < 27.75f ? BINS - 1 - (uint32_t)dev::mul(distance, 9.0f) : 0;
+    }
+    // The least key of [low, high] with at least that step; high + 1: none.
+    DEV uint32_t least_key(uint32_t low, uint32_t high, uint32_t least_step) const {
+        for (high++; low < high;) {
+            const uint32_t middle = low + (high - low) / 2;
+            if (step(middle) >= least_step) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        return low;
+    }
 };
+
+// A first round of select_last for many candidates: narrows [low, high] to the keys of one step, and returns what is left
+// of the target. Bins of even steps fill evenly, so that fewer threads meet in one.
+template <typename View>
+DEV uint64_t narrow(Tools *t, const Order<View> &order, uint32_t &low, uint32_t &high, uint64_t target, bool by_mass) {
+    dev::block_sync();
+    if (thread() == 0) t->target = target;
+    clear_bins(t);
+    for (int32_t i = thread(); i < order.n(); i += threads()) {
+        const uint32_t key = (uint32_t)(order.rank(i) >> order.bits);
+        if (key >= low && key <= high) add_to_bin(t, order.step(key), by_mass ? order.weight(i) : 0);
+    }
+    dev::block_sync();
+    if (thread() < 32) find_bin(t, by_mass);
+    dev::block_sync();
+    const uint32_t least = order.least_key(low, high, t->bin), next = order.least_key(low, high, t->bin + 1);
+    low = least;
+    high = next - 1;
+    return t->target;
+}
 
 struct Summary {
     float best, worst; // largest score, smallest above -inf
@@ -348,7 +397,8 @@ DEV float edit(const sample_branch &b, int32_t stage, uint32_t mark, int32_t id,
     }
     if (mark & MARK_NGRAM) return DRAW_NEGATIVE_INFINITY;
     if (mark & MARK_REPEATED)
-        score = draw_clean(score > 0.0f ? dev::div(score, b.repetition_penalty) : dev::mul(score, b.repetition_penalty));
+        score =
+            draw_clean(score > 0.0f ? dev::div(score, b.repetition_penalty) : dev::mul(score, b.repetition_penalty));
     if (mark & MARK_COUNT) {
         const float times = (float)(mark & MARK_COUNT);
         const float lowered = dev::sub(score, dev::mul(b.frequency_penalty, times));
@@ -412,7 +462,9 @@ DEV bool filter(Tools *t, const View &view, int32_t stage, const Summary &s, con
     }
     if (low <= DRAW_KEY_BANNED) low = DRAW_KEY_BANNED + 1;
     const Order<View> order = {view, bits, s.best, mean, typical};
-    const uint64_t rank = select_last(t, order, rank_of(low, (1 << bits) - 1, bits), rank_of(high, 0, bits), target, by_mass);
+    if (view.n() > NARROW_FROM) target = narrow(t, order, low, high, target, by_mass);
+    const uint64_t rank =
+        select_last(t, order, rank_of(low, (1 << bits) - 1, bits), rank_of(high, 0, bits), target, by_mass);
     const uint32_t key = (uint32_t)(rank >> bits);
     if (outside.any && key <= most) return false;
     const uint64_t last = b.options & SAMPLE_KEEP_TIES ? rank >> bits << bits : rank;
@@ -427,10 +479,10 @@ DEV bool filter(Tools *t, const View &view, int32_t stage, const Summary &s, con
 DEV uint64_t race_entry(float distance, uint32_t word, int32_t id) {
     const uint64_t weight = draw_weight(distance);
     if (weight == 0) return 0;
-    return (uint64_t)DRAW_BITS(draw_race_score(weight, word)) << 32 | (uint32_t)~(uint32_t)id;
+    return (uint64_t)DRAW_BITS(draw_race_score(weight, word)) << 32 | (uint32_t) ~(uint32_t)id;
 }
 DEV int32_t race_winner(uint64_t entry) {
-    return (int32_t)~(uint32_t)entry;
+    return (int32_t) ~(uint32_t)entry;
 }
 
 // A bound that spares most tokens the exact score. With t = d log2(e), a score is at most 2^(40 - t) / v, since e >= v; and
@@ -474,8 +526,8 @@ struct Four {
     float z[4];
 };
 template <typename Scores, typename Score, typename Skip>
-DEV uint64_t race_all(const sample_branch &b, int32_t V, float best, uint64_t leader, const Scores &four, const Score &score,
-                      const Skip &skip) {
+DEV uint64_t race_all(const sample_branch &b, int32_t V, float best, uint64_t leader, const Scores &four,
+                      const Score &score, const Skip &skip) {
     float limit = race_limit(leader);
     for (int32_t first = 4 * thread(); first < V; first += 4 * threads()) {
         const Four scores = four(first);

@@ -18,22 +18,22 @@ extern "C" {
 #endif
 
 enum {
-    SAMPLE_TOP_MAX = 32,              /* = DRAW_TOP_MAX */
-    SAMPLE_STAGES = 7,                /* = TEMPERA_STAGE_COUNT */
-    SAMPLE_MAX_VOCABULARY = 1 << 22,  /* the integer sums stay below 2^64 */
-    SAMPLE_BLOCK = 64,                /* ids of one maximum */
-    SAMPLE_WARP_IDS = 512,            /* ids of one NaN flag */
-    SAMPLE_ROW_UNREAD = -2            /* row_top: no branch reads the row */
+    SAMPLE_TOP_MAX = 32,             /* = DRAW_TOP_MAX */
+    SAMPLE_STAGES = 7,               /* = TEMPERA_STAGE_COUNT */
+    SAMPLE_MAX_VOCABULARY = 1 << 22, /* the integer sums stay below 2^64 */
+    SAMPLE_BLOCK = 64,               /* ids of one maximum */
+    SAMPLE_WARP_IDS = 512,           /* ids of one NaN flag */
+    SAMPLE_ROW_UNREAD = -2           /* row_top: no branch reads the row */
 };
 
 enum sample_stage { /* = tempera_stage */
-    SAMPLE_PENALTIES,
-    SAMPLE_BIAS,
-    SAMPLE_TEMPERATURE,
-    SAMPLE_TOP_K,
-    SAMPLE_TOP_P,
-    SAMPLE_MIN_P,
-    SAMPLE_TYPICAL_P
+                    SAMPLE_PENALTIES,
+                    SAMPLE_BIAS,
+                    SAMPLE_TEMPERATURE,
+                    SAMPLE_TOP_K,
+                    SAMPLE_TOP_P,
+                    SAMPLE_MIN_P,
+                    SAMPLE_TYPICAL_P
 };
 
 enum sample_option {
@@ -80,8 +80,8 @@ struct sample_result {
 
 /* Of one branch with STATISTICS. kept 0: no score above -inf, and nothing else is filled but token_logit. */
 struct sample_statistics {
-    uint64_t kept_mass;  /* of the survivors, in the row's measure */
-    uint64_t final_mass; /* of the survivors, in the final one */
+    uint64_t kept_mass;            /* of the survivors, in the row's measure */
+    uint64_t final_mass;           /* of the survivors, in the final one */
     float final_best, token_score; /* final scores; token_score is -inf for a token that did not survive */
     float token_logit;             /* clean logit of the token */
     int32_t kept;
@@ -99,12 +99,12 @@ struct sample_row {
 };
 
 struct sample_args {
-    const float *logits; /* [R, V] */
-    int32_t R, B, V;     /* of the launch */
+    const float *logits;    /* [R, V] */
+    int32_t R, B, V;        /* of the launch */
     const int32_t *row_top; /* [R] the most logprobs that a branch of the row wants, -1: none, or ROW_UNREAD */
-    const struct sample_branch *branch; /* [B] */
-    int32_t *tokens;                    /* [B] in: of the step before; out: -1 where none survives */
-    struct sample_result *result;       /* [B] */
+    const struct sample_branch *branch;   /* [B] */
+    int32_t *tokens;                      /* [B] in: of the step before; out: -1 where none survives */
+    struct sample_result *result;         /* [B] */
     struct sample_statistics *statistics; /* [B] */
     struct sample_row *row;               /* [R] */
     uint32_t *block_max;                  /* [R, ceil(V / SAMPLE_BLOCK)] keys */

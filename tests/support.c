@@ -39,6 +39,23 @@ const char *test_source(void) {
     return find_folder("TEMPERA_TEST_SOURCE", TEMPERA_TEST_DIR);
 }
 
+/* A folder beside or below test_source(); `path` is the caller's own static memory, so that no test sees an allocation. */
+enum { SOURCE_PATH = 1024 };
+static const char *source_folder(char path[SOURCE_PATH], const char *name) {
+    if (!test_source() || snprintf(path, SOURCE_PATH, "%s/%s", test_source(), name) >= SOURCE_PATH) return NULL;
+    return folder_exists(path) ? path : NULL;
+}
+
+const char *test_demo_model(void) {
+    static char path[SOURCE_PATH];
+    return source_folder(path, "../tools/demo/model");
+}
+
+const char *test_fixtures(void) {
+    static char path[SOURCE_PATH];
+    return source_folder(path, "model/fixtures");
+}
+
 const char *test_device(void) {
     const char *name = getenv("TEMPERA_TEST_DEVICE");
     return name && name[0] ? name : "cpu";

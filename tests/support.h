@@ -13,6 +13,9 @@ const char *test_models(void);
 /* The folder tests/ of the checkout, where fixtures of our own lie (TEMPERA_TEST_SOURCE); NULL when it is not
  * there. */
 const char *test_source(void);
+/* Two folders by that rule: the demo model, and the small models of every family. NULL when absent. */
+const char *test_demo_model(void);
+const char *test_fixtures(void);
 
 /* The device that a test program runs on: TEMPERA_TEST_DEVICE, else "cpu". Emulated: every step is slow, so that tests
  * take fewer and smaller ones. */

@@ -17,8 +17,8 @@ rule() { # of a path; sets $allowed
     src/base/*) allowed='base/' ;;
     src/load/*) allowed='base/|load/|cjson/' ;;
     src/text/*) allowed='base/|load/|text/|pcre2\.h$|utf8proc\.h$' ;;
-    src/backend/cuda/*) allowed='base/|backend/(backend\.h$|cuda/)|kernels/|cuda|cublas|nv' ;;
-    src/backend/cpu/*) allowed='base/|backend/(backend\.h$|cpu/)' ;;
+    src/backend/cuda/*) allowed='base/|backend/(backend\.h$|draw_[a-z]+\.h$|cuda/)|kernels/|cuda|cublas' ;;
+    src/backend/cpu/*) allowed='base/|backend/(backend\.h$|draw_[a-z]+\.h$|cpu/)' ;;
     src/backend/*) allowed='base/|backend/' ;;
     src/model/*) allowed='base/|load/|backend/backend\.h$|model/' ;;
     src/engine/*) allowed='base/|text/|model/|backend/backend\.h$|engine/|tempera/tempera\.h$' ;;

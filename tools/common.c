@@ -27,7 +27,7 @@ const struct arg common_model_args[1] = {
      .initial = "the bundled demo model"},
 };
 
-const struct arg common_engine_args[6] = {
+const struct arg common_engine_args[7] = {
     {.name = "device",
      .kind = ARG_CHOICE,
      .offset = offsetof(struct common_args, device),
@@ -73,6 +73,12 @@ const struct arg common_engine_args[6] = {
      .text = "memory for keys and values, such as 512M or 2G; 0 = what the batch needs, at most 1G and at least one "
              "full context",
      .initial = "0"},
+    {.name = "fast",
+     .kind = ARG_FLAG,
+     .offset = offsetof(struct common_args, fast),
+     .text =
+         "cuda: large matrix products by whatever is fastest; a sample's last bits, and so its tokens, may then depend "
+         "on what is computed beside it"},
 };
 
 const struct arg common_output_args[4] = {
@@ -175,6 +181,7 @@ tempera_engine_options session_options(const struct common_args *args) {
     options.threads = args->threads;
     options.context = args->context;
     options.kv_bytes = args->kv_bytes;
+    options.fast = args->fast;
     return options;
 }
 
@@ -214,6 +221,7 @@ void session_json(struct json *j, const struct session *session) {
     json_text(j, "device", session->plan.device);
     json_text(j, "instructions", session->plan.instructions);
     json_text(j, "dtype", session->plan.dtype);
+    if (session->plan.fast) json_bool(j, "fast", true);
     json_text(j, "build", tempera_build());
 }
 

@@ -23,16 +23,16 @@ struct common_args {
     const char *model, *device, *dtype, *instructions;
     int32_t threads, context;
     size_t kv_bytes;
-    bool json, quiet, stats;
+    bool fast, json, quiet, stats;
 };
 extern const struct common_args common_defaults;
 extern const struct arg common_model_args[1];
-extern const struct arg common_engine_args[6];
+extern const struct arg common_engine_args[7];
 extern const struct arg common_output_args[4];
 /* The last groups of a command's table. Commands that run no engine accept the engine's flags too, so that one set of
  * flags serves a script's every call. */
 #define COMMON_GROUPS(common)                                                                                          \
-    {"Model", common_model_args, 1, common}, {"Engine", common_engine_args, 6, common}, {                              \
+    {"Model", common_model_args, 1, common}, {"Engine", common_engine_args, 7, common}, {                              \
         "Output", common_output_args, 4, common                                                                        \
     }
 

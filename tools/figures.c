@@ -96,7 +96,7 @@ void figures_print(const struct session *session, const struct run_figures *figu
     if (seed) strbuf_printf(&line, "first token %.1f ms; seed %s; ", 1e3 * stats.first_token_seconds, seed);
     strbuf_text(&line, plan->device);
     if (plan->instructions[0]) strbuf_printf(&line, " %s", plan->instructions);
-    strbuf_printf(&line, " %s", plan->dtype);
+    strbuf_printf(&line, " %s%s", plan->dtype, plan->fast ? " fast" : "");
     if (plan->threads > 0) strbuf_printf(&line, ", %d thread%s", plan->threads, plan->threads == 1 ? "" : "s");
     if (plan->device_note[0]) strbuf_printf(&line, " (%s)", plan->device_note);
     progress_clear();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # quickstart.sh ["PROMPT"]: from a fresh checkout to text: installs what is missing, builds, and continues the prompt with
-# the bundled demo model. Run it again at any time.
+# the bundled demo model. Run it again at any time. With an NVIDIA GPU and nvcc the CUDA module is built too, for that GPU.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,6 +21,13 @@ setup_build
 
 options=()
 pkg-config --exists criterion || options=(-DTEMPERA_TESTS=OFF) # tests/ is not built here, but cmake would look for it
+targets=(tempera_program)
+if nvidia-smi -L >/dev/null 2>&1 && { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null 2>&1; then
+    options+=(-DTEMPERA_CUDA=ON -DTEMPERA_CUDA_ARCHITECTURES=native)
+    targets+=(tempera_cuda)
+else
+    options+=(-DTEMPERA_CUDA=OFF)
+fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 step() {
@@ -31,8 +38,8 @@ step() {
     fi
 }
 echo "building in build/release ..." >&2
-step cmake --preset release ${options[@]+"${options[@]}"}
-step cmake --build build/release --target tempera_program
+step cmake --preset release "${options[@]}"
+step cmake --build build/release --target "${targets[@]}"
 
 prompt=${1-Once upon a time}
 echo "build/release/tempera generate --echo --prompt \"$prompt\"" >&2

@@ -24,6 +24,7 @@ static void build_command(const char **words, char numbers[3][24], const char *f
         words[count++] = "--instructions";
         words[count++] = args->instructions;
     }
+    if (args->fast) words[count++] = "--fast";
     snprintf(numbers[0], sizeof numbers[0], "--threads=%d", args->threads);
     snprintf(numbers[1], sizeof numbers[1], "--context=%d", args->context);
     snprintf(numbers[2], sizeof numbers[2], "%zu", args->kv_bytes);

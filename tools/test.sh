@@ -3,8 +3,10 @@
 #     N passed, N failed, N skipped
 # and the exit status 0 when nothing failed. --quick: only the optimised build's tests.
 #
-# Steps: release build and tests; layers; format (where clang-format is installed); the same tests under the address and
-# undefined-behaviour sanitizers; the thread sanitizer's programs; each fuzz target for TEMPERA_FUZZ_SECONDS (30).
+# Steps: release build (with nvcc, of the CUDA module too) and tests; layers; format (where clang-format is installed); with
+# nvcc, the kernels' static report; the same tests under the address and undefined-behaviour sanitizers; with the CUDA
+# toolkit's headers, the kernels' tests under the race checker; the thread sanitizer's programs; each fuzz target for
+# TEMPERA_FUZZ_SECONDS (30).
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -13,7 +15,7 @@ case ${1-} in
 "") ;;
 --quick) quick=true ;;
 -h | --help)
-    sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
     ;;
 *)
@@ -113,7 +115,7 @@ if ! setup_tests; then
     fail "packages that the tests need"
     finish
 fi
-build release -DTEMPERA_TESTS=ON && run_ctest release
+build release -DTEMPERA_TESTS=ON -DTEMPERA_CUDA=AUTO "-DTEMPERA_CUDA_ARCHITECTURES=90" && run_ctest release
 $quick && finish
 
 say "layers"
@@ -134,8 +136,25 @@ else
     skip "clang-format 14 is not installed"
 fi
 
+say "CUDA module"
+if [ ! -e build/release/libtempera-cuda.so ]; then
+    skip "the CUDA module and the static report of its kernels: there is no nvcc"
+elif cmake --build build/release --target kernels_static >"$logs/kernels-static.log" 2>&1; then
+    pass
+else
+    tail -5 "$logs/kernels-static.log"
+    fail "the static report of the kernels, for compute capability 8.0 and 9.0 (whole log: $logs/kernels-static.log)"
+fi
+
 say "address and undefined-behaviour sanitizers"
 build asan -DTEMPERA_BENCH=OFF && run_ctest asan
+
+say "race checker"
+if [ ! -e build/asan/libtempera-simt.so ]; then
+    skip "the emulated CUDA module and its tests: there are no CUDA headers"
+else
+    build race && run_ctest race
+fi
 
 say "thread sanitizer"
 build tsan -DTEMPERA_BENCH=OFF && run_ctest tsan

@@ -1,12 +1,13 @@
 // bench_kernels.cu: the kernels at the shapes of real models, through the same launchers as the backend.
 //
-//     gpu_kernels [--json FILE] [rows] [linear] [attention] [sample] [load]        default: all
+//     gpu_kernels [--json FILE] [--tiny] [rows] [linear] [attention] [sample] [load]        default: all
 //
 // Every time is that of one launch among many captured into a graph, by events, so no host is in it. Weights and pages
 // rotate through more memory than the L2 holds, as the layers of a model do; activations stay where the kernel before left
 // them. Shares are of what this run measured itself: a streaming read of 1 GiB, and cuBLASLt's fastest 8192^3 product. A
 // product's remark has the time of cuBLASLt's fastest algorithm for the same shape and weights, its epilogue not included.
-#include "gpu_blas.cuh"
+// --tiny cuts every dimension, so that the emulated device can run all cases (gpu_kernels_simt).
+#include "gpu_blas.h"
 
 #include "kernels/kernels.h"
 #include "kernels/sample.h"
@@ -28,19 +29,24 @@ int copies_of(double bytes) {
     return std::max(1, std::min((int)MOST_COPIES, (int)(COLD_BYTES / bytes) + 1));
 }
 
+// With --tiny no more than `most`.
+int cut(int n, int most) {
+    return gpu::tiny ? std::min(n, most) : n;
+}
+
 int32_t *device_ints(const std::vector<int32_t> &host) {
     return gpu::device_copy(host);
 }
 
 template <typename T> T *device_random(size_t count, int spread = 1) {
     T *p = gpu::device_new<T>(count);
-    gpu::fill(stream, p, count, 1, spread);
+    gpu::fill(p, count, 1, spread);
     return p;
 }
 
 void measure_ceilings() {
     gpu::begin("ceilings", "What the shares below are shares of.");
-    const size_t bytes = (size_t)1 << 30;
+    const size_t bytes = (size_t)1 << (gpu::tiny ? 16 : 30), matrix = (size_t)cut(8192 * 8192, 64 * 64);
     uint32_t *memory = gpu::device_new<uint32_t>(bytes / 4 + 4096);
     for (int blocks = device.sms; blocks <= 8 * device.sms && blocks <= 4096; blocks *= 2) {
         const read_args args = {memory, bytes / 4, memory + bytes / 4, blocks};
@@ -50,9 +56,8 @@ void measure_ceilings() {
     }
     CHECK(cudaFree(memory));
     gpu::result("streaming read", read_rate * 1e-3, "GB/s");
-    auto *in = device_random<__nv_bfloat16>((size_t)8192 * 8192),
-         *weight = device_random<__nv_bfloat16>((size_t)8192 * 8192);
-    float *out = gpu::device_new<float>((size_t)8192 * 8192);
+    auto *in = device_random<__nv_bfloat16>(matrix), *weight = device_random<__nv_bfloat16>(matrix);
+    float *out = gpu::device_new<float>(matrix);
     matrix_rate = gpu::ceiling_flops(stream, in, weight, out) * 1e-6;
     CHECK(cudaFree(in));
     CHECK(cudaFree(weight));
@@ -64,12 +69,14 @@ void measure_ceilings() {
 
 void bench_rows() {
     gpu::begin("rows", "Norm, gate, rope + store: one launch after another, activations in L2 where they fit.");
-    enum { MOST = 2048, WIDEST = 4096, FEED = 14336, COUNT = 50 };
+    enum { COUNT = 50 };
+    const int MOST = cut(2048, 33), WIDEST = cut(4096, 6144), FEED = cut(14336, 6144);
     float *residual = device_random<float>((size_t)MOST * WIDEST), *add = device_random<float>((size_t)MOST * WIDEST);
     float *weight = device_random<float>(WIDEST), *up = device_random<float>((size_t)MOST * 2 * FEED);
     auto *out = gpu::device_new<__nv_bfloat16>((size_t)MOST * FEED);
     for (int D : {768, 1600, 4096})
-        for (int T : {1, 64, 2048}) {
+        for (int most : {1, 64, 2048}) {
+            const int T = std::min(most, MOST);
             norm_args args = {};
             args.out = out, args.out_element = ELEMENT_BF16;
             args.residual = residual, args.weight = weight, args.bias = weight;
@@ -80,21 +87,22 @@ void bench_rows() {
             us = gpu::time_graph_us(stream, COUNT, [&](int) { CHECK(norm_launch(&args, stream)); });
             gpu::result(gpu::text("add, rms norm D=%d T=%d", D, T), us, "us", share(14.0 * T * D, us));
         }
-    for (int T : {1, 64, 2048}) {
+    for (int most : {1, 64, 2048}) {
+        const int T = std::min(most, MOST);
         gate_args args = {};
         args.out = out, args.out_element = ELEMENT_BF16, args.in = up, args.activation = KERNEL_SILU, args.T = T,
         args.F = FEED;
         const double us = gpu::time_graph_us(stream, COUNT, [&](int) { CHECK(gate_launch(&args, stream)); });
-        gpu::result(gpu::text("gate F=%d T=%d", (int)FEED, T), us, "us", share(10.0 * T * FEED, us));
+        gpu::result(gpu::text("gate F=%d T=%d", FEED, T), us, "us", share(10.0 * T * FEED, us));
     }
-    for (int T : {1, 64, 2048}) {
+    for (int most : {1, 64, 2048}) {
+        const int T = std::min(most, MOST);
         enum { H = 32, HKV = 8, DH = 128, CONTEXT = 2048 };
-        const size_t pages = (size_t)MOST / KV_PAGE_TOKENS * HKV * KV_PAGE_TOKENS * DH;
-        std::vector<int32_t> position(MOST);
+        const size_t pages = ((size_t)MOST / KV_PAGE_TOKENS + 1) * HKV * KV_PAGE_TOKENS * DH;
+        std::vector<int32_t> position((size_t)MOST);
         for (int i = 0; i < MOST; i++) position[(size_t)i] = i;
         rope_store_args args = {};
-        args.qkv = residual; // as good as any: [T, 6144] of [2048, 4096] at T <= 64
-        if (T > 64) args.qkv = up;
+        args.qkv = up; // as good as any
         args.table = device_random<float>((size_t)CONTEXT * DH), args.rotary = DH;
         args.k = gpu::device_new<__nv_bfloat16>(pages), args.v = gpu::device_new<__nv_bfloat16>(pages);
         args.element = ELEMENT_BF16, args.T = T, args.H = H, args.Hkv = HKV, args.Dh = DH;
@@ -116,26 +124,58 @@ void bench_rows() {
 struct LinearShape {
     const char *name;
     int N, K;
-    bool gated;
+    bool gated, normed; // a norm comes before it
 };
+/* clang-format off */
 const LinearShape linear_shapes[] = {
-    {"124M qkv", 2304, 768, false},   {"124M out", 768, 768, false},     {"124M up", 3072, 768, false},
-    {"124M down", 768, 3072, false},  {"124M head", 50257, 768, false},  {"XL qkv", 4800, 1600, false},
-    {"XL up", 6400, 1600, false},     {"XL down", 1600, 6400, false},    {"8B qkv", 6144, 4096, false},
-    {"8B out", 4096, 4096, false},    {"8B gate up", 14336, 4096, true}, {"8B down", 4096, 14336, false},
-    {"8B head", 128256, 4096, false},
+    {"124M qkv",   2304,   768,   false, true},
+    {"124M out",   768,    768,   false, false},
+    {"124M up",    3072,   768,   false, true},
+    {"124M down",  768,    3072,  false, false},
+    {"124M head",  50257,  768,   false, false},
+    {"XL qkv",     4800,   1600,  false, true},
+    {"XL up",      6400,   1600,  false, true},
+    {"XL down",    1600,   6400,  false, false},
+    {"8B qkv",     6144,   4096,  false, true},
+    {"8B out",     4096,   4096,  false, false},
+    {"8B gate up", 14336,  4096,  true,  true},
+    {"8B down",    4096,   14336, false, false},
+    {"8B head",    128256, 4096,  false, false},
 };
+/* clang-format on */
+
+linear_args product_args(const LinearShape &s, int T, const __nv_bfloat16 *in, float *out) {
+    linear_args args = {};
+    args.out = out, args.out_element = s.gated ? ELEMENT_BF16 : ELEMENT_F32, args.out_stride = s.N;
+    args.in = in, args.element = ELEMENT_BF16, args.activation = s.gated ? KERNEL_SILU : KERNEL_NONE;
+    args.gated = s.gated, args.scale = 1, args.T = T, args.N = s.N, args.K = s.K;
+    return args;
+}
+
+// The first product of a block with its norm in the same launch, at the few rows where that is possible.
+void bench_fused(const LinearShape &s, int T, float *residual, const float *norm_weight, const __nv_bfloat16 *weights,
+                 size_t elements, int copies, float *out) {
+    linear_args args = product_args(s, T, nullptr, out);
+    norm_args norm = {};
+    norm.residual = residual, norm.weight = norm_weight, norm.kind = KERNEL_RMS_NORM, norm.eps = 1e-5f;
+    norm.out_element = ELEMENT_BF16, norm.T = T, norm.D = s.K;
+    if (!s.normed || !linear_norm_fits(&args, &norm)) return;
+    const double us = gpu::time_graph_us(
+        stream, cut(std::max(copies, 16), 1),
+        [&](int i) {
+            args.weight = weights + (size_t)(i % copies) * elements;
+            CHECK(linear_fused_launch(&args, &norm, nullptr, stream));
+        },
+        7);
+    gpu::result(gpu::text("norm, %s T=%d", s.name, T), us, "us", share(2.0 * (double)elements, us));
+}
 
 // One shape at one T: `launcher` against cuBLASLt.
 void bench_product(const LinearShape &s, int T, const __nv_bfloat16 *in, const __nv_bfloat16 *weights, size_t elements,
                    int copies, float *out, cudaError_t (*launcher)(const linear_args *, cudaStream_t)) {
     const int rows = s.gated ? 2 * s.N : s.N;
-    linear_args args = {};
-    args.out = out, args.out_element = s.gated ? ELEMENT_BF16 : ELEMENT_F32, args.out_stride = s.N;
-    args.in = in, args.element = ELEMENT_BF16, args.activation = s.gated ? KERNEL_SILU : KERNEL_NONE,
-    args.gated = s.gated;
-    args.scale = 1, args.T = T, args.N = s.N, args.K = s.K;
-    const int count = std::max(copies, 16);
+    linear_args args = product_args(s, T, in, out);
+    const int count = cut(std::max(copies, 16), 1);
     auto ours = [&](int i) {
         args.weight = weights + (size_t)(i % copies) * elements;
         CHECK(launcher(&args, stream));
@@ -162,30 +202,33 @@ void bench_product(const LinearShape &s, int T, const __nv_bfloat16 *in, const _
 }
 
 void bench_linear() {
-    enum { MOST = 2048 };
-    auto *in = device_random<__nv_bfloat16>((size_t)MOST * 14336);
-    float *out = gpu::device_new<float>((size_t)MOST * 28672);
+    const int MOST = cut(2048, 129);
+    auto *in = device_random<__nv_bfloat16>((size_t)MOST * (size_t)cut(14336, 256));
+    float *out = gpu::device_new<float>((size_t)MOST * (size_t)cut(28672, 512));
+    float *residual = device_random<float>(LINEAR_NORM_MAX * 14336), *norm_weight = device_random<float>(14336);
     for (int pass = 0; pass < 2; pass++) {
         if (pass == 0)
             gpu::begin("skinny linear", "bf16 weights from DRAM; bytes are the weights'.");
         else
             gpu::begin("tile linear", "bf16, against cuBLASLt's choice.");
-        for (const LinearShape &s : linear_shapes) {
+        for (LinearShape s : linear_shapes) {
             if (pass == 1 && s.N > 50000) continue; // prompts want the logits of one token
+            s.N = cut(s.N, 88), s.K = cut(s.K, 208);
             const size_t elements = (size_t)(s.gated ? 2 * s.N : s.N) * (size_t)s.K;
-            const int copies = pass == 0 ? copies_of(2.0 * (double)elements) : 1;
+            const int copies = pass == 0 && !gpu::tiny ? copies_of(2.0 * (double)elements) : 1;
             auto *weights = device_random<__nv_bfloat16>(elements * (size_t)copies);
             if (pass == 0)
-                for (int T : {1, 4, 16, 64})
+                for (int T : {1, 4, 16, 64}) {
                     bench_product(s, T, in, weights, elements, copies, out, linear_skinny_launch);
+                    bench_fused(s, T, residual, norm_weight, weights, elements, copies, out);
+                }
             else
                 for (int T : {128, 512, 2048})
-                    bench_product(s, T, in, weights, elements, copies, out, linear_tile_launch);
+                    bench_product(s, std::min(T, MOST), in, weights, elements, copies, out, linear_tile_launch);
             CHECK(cudaFree(weights));
         }
     }
-    CHECK(cudaFree(in));
-    CHECK(cudaFree(out));
+    for (void *p : {(void *)in, (void *)out, (void *)residual, (void *)norm_weight}) CHECK(cudaFree(p));
 }
 
 // ---- attention -------------------------------------------------------------------------------------------------------
@@ -222,11 +265,12 @@ Batch make_batch(int S, int length, int count, int block_tokens) {
 }
 
 void bench_heads(const HeadShape &shape, int S, int length, int count) {
+    S = cut(S, 2), count = cut(count, 130), length = cut(length, count > 1 ? 130 : 300);
     const int H = shape.H, Hkv = shape.Hkv, Dh = shape.Dh, chunks = (length + ATTENTION_CHUNK - 1) / ATTENTION_CHUNK;
     const Batch b = make_batch(S, length, count, attention_query_tokens(ELEMENT_BF16, H, Hkv, Dh));
     const size_t half = (size_t)b.pages * (size_t)Hkv * KV_PAGE_TOKENS * (size_t)kv_width(Dh);
     const double kv_bytes = 4.0 * S * length * Hkv * Dh;
-    const int layers = count == 1 ? copies_of(kv_bytes) : 1;
+    const int layers = count == 1 && !gpu::tiny ? copies_of(kv_bytes) : 1;
     size_t free_bytes, total_bytes;
     CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
     if (half * 4 * (size_t)layers > free_bytes / 2) return;
@@ -368,9 +412,9 @@ void bench_setting(const Setting &s, int V, int R, int B, float *logits, const c
 void bench_sample() {
     gpu::begin("sample", "All launches of one draw. Goals at V = 128k: 30 us for 64 branches, 140 us for 512.");
     uint64_t state = 1;
-    for (int V : {128256, 50257})
+    for (int vocabulary : {128256, 50257})
         for (bool peaked : {true, false}) {
-            enum { DISTINCT = 8, MOST = 512 };
+            const int DISTINCT = cut(8, 2), MOST = cut(512, 4), V = cut(vocabulary, vocabulary > 100000 ? 3000 : 1025);
             std::vector<float> rows;
             for (int i = 0; i < DISTINCT; i++) {
                 const std::vector<float> row = make_row(V, peaked, state);
@@ -382,9 +426,9 @@ void bench_sample() {
             const char *kind = peaked ? "peaked" : "flat";
             for (const Setting &s : settings) {
                 bench_setting(s, V, 1, 1, logits, kind);
-                bench_setting(s, V, 64, 64, logits, kind);
-                if (V > 100000) bench_setting(s, V, 512, 512, logits, kind);
-                if (V > 100000 && peaked) bench_setting(s, V, 1, 512, logits, kind);
+                bench_setting(s, V, cut(64, 4), cut(64, 4), logits, kind);
+                if (vocabulary > 100000) bench_setting(s, V, MOST, cut(512, 8), logits, kind);
+                if (vocabulary > 100000 && peaked) bench_setting(s, V, 1, cut(512, 8), logits, kind);
             }
             CHECK(cudaFree(logits));
         }
@@ -394,7 +438,7 @@ void bench_sample() {
 
 void bench_load() {
     gpu::begin("load", "Packing and random weights, one [14336, 4096] matrix; bytes read and written.");
-    const int N = 14336, K = 4096;
+    const int N = cut(14336, 40), K = cut(4096, 96);
     const size_t count = (size_t)N * K;
     float *from = device_random<float>(count);
     auto *to = gpu::device_new<__nv_bfloat16>(count);

@@ -7,9 +7,11 @@
 // of tokens all algorithms are tried that the heuristic offers without a workspace, a reduction scheme or split-K; each is
 // compared bit by bit and timed, and so is the fastest one of those that the heuristic offers when it is free to choose.
 // Random operands have exponents spread over 2^-8 ... 2^8, so that an order of summation shows.
-#include "gpu_blas.cuh"
+#include "gpu_blas.h"
 
 namespace {
+
+constexpr size_t MOST = (size_t)8192 * 8192; // elements of the largest operand, weight or output
 
 gpu::Device device;
 cudaStream_t stream;
@@ -73,19 +75,24 @@ size_t differences(const float *a, const float *b, size_t count) {
     return differ;
 }
 
-struct Buffers {
-    void *in, *weight;
+// Operands of the largest shape, and outputs.
+template <typename T> struct Buffers {
+    T *in, *weight;
     float *reference, *out;
 };
 
-template <typename T> void probe_shape(const Buffers &m, int tokens, int N, int K) {
-    T *in = static_cast<T *>(m.in), *weight = static_cast<T *>(m.weight);
-    gpu::fill(stream, in, (size_t)tokens * K, 1, 8);
-    gpu::fill(stream, weight, (size_t)N * K, 2, 8);
-    chain<T><<<dim3((unsigned)(N / 8 + 3) / 4, (unsigned)(tokens + 15) / 16), 128, 0, stream>>>(in, weight, m.reference,
-                                                                                                tokens, N, K);
+template <typename T> Buffers<T> make_buffers(float *reference, float *out) {
+    const Buffers<T> m = {gpu::device_new<T>(MOST), gpu::device_new<T>(MOST), reference, out};
+    gpu::fill(m.in, MOST, 1, 8);
+    gpu::fill(m.weight, MOST, 2, 8);
+    return m;
+}
+
+template <typename T> void probe_shape(const Buffers<T> &m, int tokens, int N, int K) {
+    const dim3 grid((unsigned)(N / 8 + 3) / 4, (unsigned)(tokens + 15) / 16);
+    chain<T><<<grid, 128, 0, stream>>>(m.in, m.weight, m.reference, tokens, N, K);
     CHECK(cudaStreamSynchronize(stream));
-    const gpu::Product<T> product(in, weight, m.out, tokens, N, K);
+    const gpu::Product<T> product(m.in, m.weight, m.out, tokens, N, K);
     const size_t count = (size_t)tokens * N;
     int equal = 0, tried = 0, split = 0;
     double best_equal = 1e30;
@@ -120,15 +127,6 @@ template <typename T> void probe_shape(const Buffers &m, int tokens, int N, int 
                               2.0 * tokens * N * K / best_equal * 1e-6));
 }
 
-template <typename T> void probe_ceiling(const Buffers &m) {
-    enum { SIZE = 8192 };
-    T *in = static_cast<T *>(m.in), *weight = static_cast<T *>(m.weight);
-    gpu::fill(stream, in, (size_t)SIZE * SIZE, 1, 8);
-    gpu::fill(stream, weight, (size_t)SIZE * SIZE, 2, 8);
-    gpu::result(gpu::text("%s 8192^3", gpu::Type<T>::name), gpu::ceiling_flops(stream, in, weight, m.out) * 1e-12,
-                "TFLOP/s");
-}
-
 } // namespace
 
 int main(int argc, char **argv) {
@@ -136,9 +134,9 @@ int main(int argc, char **argv) {
     const bool quick = argc > 1 && strcmp(argv[1], "--quick") == 0;
     CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
     gpu::blas_open();
-    const size_t most = (size_t)8192 * 8192; // elements of the largest operand, weight or output
-    const Buffers m = {gpu::device_new<uint16_t>(most), gpu::device_new<uint16_t>(most), gpu::device_new<float>(most),
-                       gpu::device_new<float>(most)};
+    float *reference = gpu::device_new<float>(MOST), *out = gpu::device_new<float>(MOST);
+    const auto bf16 = make_buffers<__nv_bfloat16>(reference, out);
+    const auto f16 = make_buffers<__half>(reference, out);
 
     gpu::begin("cublas bits",
                "Shares of cuBLASLt algorithms without split-K that give the bits of one ascending mma chain, and what "
@@ -149,11 +147,11 @@ int main(int argc, char **argv) {
     for (const auto &shape : shapes)
         for (int T : tokens) {
             if (quick && T != 1 && T != 17 && T != 128 && T != 2048) continue;
-            probe_shape<__nv_bfloat16>(m, T, shape[0], shape[1]);
-            if (T == 17 || T == 128 || T == 2048) probe_shape<__half>(m, T, shape[0], shape[1]);
+            probe_shape(bf16, T, shape[0], shape[1]);
+            if (T == 17 || T == 128 || T == 2048) probe_shape(f16, T, shape[0], shape[1]);
         }
     gpu::begin("cublas ceiling", "The fastest square product.");
-    probe_ceiling<__nv_bfloat16>(m);
-    probe_ceiling<__half>(m);
+    gpu::result("bf16 8192^3", gpu::ceiling_flops(stream, bf16.in, bf16.weight, out) * 1e-12, "TFLOP/s");
+    gpu::result("f16 8192^3", gpu::ceiling_flops(stream, f16.in, f16.weight, out) * 1e-12, "TFLOP/s");
     return 0;
 }

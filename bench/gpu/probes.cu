@@ -8,7 +8,7 @@
 //   launch   what one kernel costs after another: stream, graph, programmatic dependent launch, cluster, grid barrier
 //   mma      latency of dependent tensor-core products, and their rate from registers
 //   draw     weights per second, integer atomics in shared memory, Philox calls
-#include "gpu_bench.cuh"
+#include "gpu_bench.h"
 
 #include "base/draw_math.h"
 

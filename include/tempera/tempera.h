@@ -124,6 +124,7 @@ typedef struct tempera_plan {
     size_t step_weights; /* bytes of weights that a decode step reads */
     char device[16], device_name[96], instructions[32], dtype[8];
     int32_t threads;
+    bool fast;                         /* as in the options; part of what a result depends on */
     char device_note[160];             /* why "auto" is not the GPU, one line; else empty */
     size_t device_free, device_memory; /* bytes of the device's own memory, now; 0: it shares the host's */
 } tempera_plan;

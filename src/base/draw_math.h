@@ -125,7 +125,7 @@ DRAW_INLINE uint64_t draw_target(uint64_t total, uint64_t fraction) {
 /* The mean of d under the weights, for typical_p and the entropy. A token adds
  *     high += (w >> 16) * D    low += (w & 65535) * D    with D = draw_fixed(d), only when w > 0.
  * w D stays below 2^40 2^19 / e because x exp(-x) <= 1/e, hence high < 2^41.6 and low < 2^40 a token, and 2^22 tokens fit
- * 64 bits. Cutting d to 2^-19 costs at most 1.9e-6. */
+ * 64 bits. Cutting d to 2^-19 costs at most 1.9e-6. Both products are exact, so contraction would change nothing. */
 DRAW_INLINE uint32_t draw_fixed(float d) {
     return (uint32_t)DRAW_MUL(d, 0x1p19f);
 }

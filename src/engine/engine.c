@@ -141,7 +141,8 @@ static tempera_status make_plan(tempera_plan *plan, struct network_plan *network
                            .max_logits = o->max_rows > 16 ? o->max_rows : 16,
                            .page_tokens = info.page_tokens,
                            .threads = info.threads,
-                           .pages = 1};
+                           .pages = 1,
+                           .fast = o->fast};
     memcpy(plan->device, info.name, sizeof plan->device);
     memcpy(plan->device_name, info.device, sizeof plan->device_name);
     memcpy(plan->instructions, info.instructions, sizeof plan->instructions);

@@ -177,7 +177,7 @@ static void check_among_settings(struct scene *scene) {
     for (int s = 0; s < scene->many; s++) {
         many[s] = scene->settings[1];
         many[s].temperature = 0.2f + 0.2f * (float)(s % 8);
-        many[s].top_p = 0.3f + 0.1f * (float)(s / 8);
+        many[s].top_p = 0.3f + 0.7f * (float)s / (float)scene->many;
     }
     const int32_t middle = scene->many / 2 + scene->many / 12;
     many[middle] = scene->settings[1];
@@ -252,7 +252,7 @@ static void check_all(const char *folder) {
 
 Test(invariance, demo_model) {
     TEST_NEEDS_DEVICE();
-    check_all(TEMPERA_DEMO_MODEL);
+    check_all(test_demo_model());
 }
 
 Test(invariance, stories260k) {

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "support.h"
 
 static tempera_status open_network(struct single *s, const struct model *model, enum weight_type type, int32_t context,
                                    tempera_error *err) {
@@ -26,7 +27,7 @@ tempera_status single_open(struct single *s, const struct model *model, const ch
                            int32_t context, tempera_error *err) {
     *s = (struct single){.V = model_hparams(model)->V};
     struct backend_options options = {.threads = 2, .instructions = instructions};
-    TRY(backend_find("cpu", NULL)->open(&s->backend, &options, err));
+    TRY(backend_open(&s->backend, test_device(), &options, NULL, err));
     return open_network(s, model, type, context, err);
 }
 

@@ -70,7 +70,8 @@ static void expect_near(const float *found, const float *expected, size_t count,
 
 enum { NANO_S = 3, NANO_T = 11, NANO_D = 48, NANO_V = 3, NANO_L = 3 };
 
-/* The residual stream after the first `layers` layers is what a network of so many layers leaves in x. */
+/* The residual stream after the first `layers` layers is what a network of so many layers leaves in x. It lies on the
+ * device: only the cpu's is read. */
 static void check_layers(struct single *s, const cJSON *root, int32_t sequence, const int32_t *ids) {
     static const char *const keys[NANO_L + 1] = {"x", "block0", "block1", "block2"};
     float logits[NANO_T * NANO_V];
@@ -116,6 +117,7 @@ static char *complete_folder(void) {
 }
 
 Test(real_models, gpt_nano_sort_matches_pytorch) {
+    TEST_NEEDS_DEVICE();
     TEST_NEEDS_MODELS("gpt-nano-sort");
     TEST_NEEDS_DATA("weights-gpt-nano-sort");
     char *folder = complete_folder();
@@ -129,7 +131,7 @@ Test(real_models, gpt_nano_sort_matches_pytorch) {
         int32_t ids[NANO_T];
         for (int32_t t = 0; t < NANO_T; t++) ids[t] = (int32_t)input[sequence * NANO_T + t];
         check_logits(&s, root, sequence, ids);
-        check_layers(&s, root, sequence, ids);
+        if (strcmp(test_device(), "cpu") == 0) check_layers(&s, root, sequence, ids);
     }
     single_close(&s);
     mem_free(input);
@@ -148,6 +150,7 @@ static int32_t best(const float *logits, int32_t V) {
 /* The model was trained to write its six digits again, sorted. */
 Test(real_models, gpt_nano_sort_sorts_all_729_inputs) {
     enum { DIGITS = 6 };
+    TEST_NEEDS_DEVICE();
     TEST_NEEDS_MODELS("gpt-nano-sort");
     TEST_NEEDS_DATA("weights-gpt-nano-sort");
     char *folder = complete_folder();
@@ -156,7 +159,7 @@ Test(real_models, gpt_nano_sort_sorts_all_729_inputs) {
     tempera_error err;
     int wrong = 0;
     cr_assert(single_open(&s, model, NULL, WEIGHT_F32, NANO_T, &err) == TEMPERA_OK, "%s", err.message);
-    for (int input = 0; input < 729; input++) {
+    for (int input = 0; input < 729; input += test_device_is_emulated() ? 13 : 1) {
         int32_t digit[DIGITS], count[3] = {0}, token;
         float logits[DIGITS * 3];
         for (int i = 0, rest = input; i < DIGITS; i++, rest /= 3) count[digit[i] = rest % 3]++;
@@ -220,22 +223,26 @@ static void append_piece(struct buf *text, const char *piece) {
     }
 }
 
+/* At least the beginning of the story, as far as a slow device gets. */
 static void tell(struct single *s, const cJSON *vocabulary, const char *story, const char *what) {
     float logits[512];
     int32_t token = 1; /* begin of text */
     tempera_error err;
     struct buf text = {.max = 1 << 16};
-    for (int i = 0; i < STORY_TOKENS && text.length <= strlen(story); i++) {
+    const int tokens = test_device_is_emulated() ? 100 : STORY_TOKENS;
+    for (int i = 0; i < tokens && text.length <= strlen(story); i++) {
         cr_assert(single_run(s, &token, 1, 1, logits, &err) == TEMPERA_OK, "%s", err.message);
         token = best(logits, s->V);
         append_piece(&text, piece_of(vocabulary, token));
     }
     const char *told = text.data + strspn(text.data, " ");
-    cr_expect(strncmp(told, story, strlen(story)) == 0, "%s: expected: %s\n   found: %s", what, story, told);
+    const size_t length = tokens < STORY_TOKENS ? strlen(told) : strlen(story);
+    cr_expect(length > 100 && strncmp(told, story, length) == 0, "%s: expected: %s\n   found: %s", what, story, told);
     buf_free(&text);
 }
 
 Test(real_models, stories260k_tells_the_published_story) {
+    TEST_NEEDS_DEVICE();
     TEST_NEEDS_MODELS("stories260k");
     TEST_NEEDS_DATA("weights-stories260K");
     char *story = published_story();
@@ -244,10 +251,11 @@ Test(real_models, stories260k_tells_the_published_story) {
     cJSON *root = open_json(test_models(), "stories260k", "tokenizer.json");
     const cJSON *vocabulary = json_get(json_get(root, "model"), "vocab");
     static const char *const instructions[] = {"avx512", "avx2", "portable"};
-    for (int i = 0; i < 3; i++) {
+    const bool cpu = strcmp(test_device(), "cpu") == 0;
+    for (int i = 0; i < (cpu ? 3 : 1); i++) {
         struct single s;
         tempera_error err;
-        tempera_status status = single_open(&s, model, instructions[i], WEIGHT_F32, 512, &err);
+        tempera_status status = single_open(&s, model, cpu ? instructions[i] : NULL, WEIGHT_F32, 512, &err);
         if (status == TEMPERA_UNSUPPORTED) continue; /* not in this processor */
         cr_assert(status == TEMPERA_OK, "%s", err.message);
         tell(&s, vocabulary, story, instructions[i]);

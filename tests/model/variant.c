@@ -13,7 +13,7 @@
 #include "support.h"
 
 char *fixture_folder(const char *name) {
-    char *folder = path_join(TEMPERA_TEST_DIR "/model/fixtures", name);
+    char *folder = test_fixtures() ? path_join(test_fixtures(), name) : NULL;
     cr_assert(folder && folder_exists(folder), "no fixture %s", name);
     return folder;
 }

@@ -30,7 +30,7 @@ char *variant_folder(const char *folder, const struct variant *variant);
 /* The same of a fixture. */
 char *variant_fixture(const char *name, const struct variant *variant);
 
-/* TEMPERA_TEST_DIR/model/fixtures/name; mem_free. */
+/* name in test_fixtures(); mem_free. */
 char *fixture_folder(const char *name);
 
 #endif

@@ -31,6 +31,7 @@ static void (*fail_call)(uint64_t call, bool sticky);
 static size_t (*live_objects)(void);
 
 static tempera_model *model;
+static int32_t step_tokens; /* the prompt takes two steps, or one, in which cuBLASLt has its part */
 static int32_t expected[SAMPLES][TOKENS], drawn[SAMPLES][TOKENS];
 
 static void on_sample(const tempera_sample *sample) {
@@ -44,7 +45,7 @@ static tempera_status generate(tempera_engine *engine, tempera_error *err) {
     setting.n = SAMPLES;
     setting.ignore_eos = true;
     setting.temperature = 1;
-    for (int i = 0; i < PROMPT; i++) prompt[i] = 40 + i * 7 % 300;
+    for (int i = 0; i < PROMPT; i++) prompt[i] = 3 + i * 7 % 90;
     tempera_request request = {
         .prompt = prompt, .prompt_count = PROMPT, .settings = &setting, .setting_count = 1, .on_sample = on_sample};
     tempera_status status = tempera_submit(engine, &request, NULL, err);
@@ -59,8 +60,7 @@ static int run(void) {
     options.device = "simt";
     options.max_rows = 4;
     options.max_branches = 4;
-    options.max_step_tokens = 48; /* the prompt takes two steps */
-    options.kv_bytes = 4 << 20;
+    options.max_step_tokens = step_tokens;
     memset(drawn, 0xFF, sizeof drawn);
     tempera_status status = tempera_engine_open(model, &options, &engine, &err);
     if (status == TEMPERA_OK) status = generate(engine, &err);
@@ -100,12 +100,12 @@ static struct child start(struct fault fault) {
     exit(result); /* the leak checker runs, and may change the status */
 }
 
-static const char *name_of(const char names[][NAME_BYTES], uint64_t call) {
+static const char *name_of(char names[][NAME_BYTES], uint64_t call) {
     return call > 0 && call <= NAMES ? names[call - 1] : "";
 }
 
 /* Waits for the child; false, after saying why, when it did not end as it should. */
-static bool finish(struct child *child, const char names[][NAME_BYTES], int *results) {
+static bool finish(struct child *child, char names[][NAME_BYTES], int *results) {
     int status = 0, lines = 0;
     char line[4096], first[4096] = "";
     while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR) continue;
@@ -130,14 +130,15 @@ static bool finish(struct child *child, const char names[][NAME_BYTES], int *res
 }
 
 /* All faults, JOBS at a time. */
-static int run_faults(const struct fault *faults, size_t count, const char names[][NAME_BYTES]) {
+static int run_faults(const struct fault *faults, size_t count, char names[][NAME_BYTES]) {
     struct child child[JOBS];
     int bad = 0, results[2] = {0};
     for (size_t i = 0; i < count + JOBS; i++) {
         if (i >= JOBS && i - JOBS < count) bad += !finish(&child[i % JOBS], names, results);
         if (i < count) child[i % JOBS] = start(faults[i]);
     }
-    printf("%zu faults: %d ended in one line, %d were survived, %d went wrong\n", count, results[FAILED], results[DONE], bad);
+    printf("%zu faults: %d ended in one line, %d were survived, %d went wrong\n", count, results[FAILED], results[DONE],
+           bad);
     return bad;
 }
 
@@ -174,11 +175,28 @@ static uint64_t run_clean(char names[][NAME_BYTES]) {
     return 0;
 }
 
-static bool first_of_name(const char names[][NAME_BYTES], uint64_t call) {
+static bool first_of_name(char names[][NAME_BYTES], uint64_t call) {
     if (call > NAMES) return false;
     for (uint64_t i = 1; i < call; i++)
         if (strcmp(names[i - 1], names[call - 1]) == 0) return false;
     return true;
+}
+
+static int run_width(char names[][NAME_BYTES], uint64_t every) {
+    const uint64_t count = run_clean(names);
+    if (count == 0) return 1;
+    struct fault *faults = malloc((2 * count + 32) * sizeof *faults);
+    size_t chosen = 0;
+    for (uint64_t call = 1; call <= count; call++)
+        for (int sticky = 0; sticky < 2; sticky++)
+            if (call % every == 0 || first_of_name(names, call))
+                faults[chosen++] = (struct fault){.call = call, .sticky = sticky};
+    for (uint64_t memory = 4096; memory <= (uint64_t)64 << 20; memory *= 2)
+        faults[chosen++] = (struct fault){.memory = memory};
+    printf("steps of %d tokens: %llu calls\n", step_tokens, (unsigned long long)count);
+    int bad = run_faults(faults, chosen, names);
+    free(faults);
+    return bad;
 }
 
 static bool find_runtime(const char *path) {
@@ -198,19 +216,12 @@ int main(int argc, char **argv) {
     unsetenv("HOME"), unsetenv("XDG_CACHE_HOME"); /* nothing is remembered from run to run */
     if (!find_runtime(argv[1])) return 1;
     if (tempera_model_open(argv[2], &model, &err) != TEMPERA_OK) return fprintf(stderr, "%s\n", err.message), 1;
-    uint64_t count = run_clean(names);
-    if (count == 0) return 1;
-    struct fault *faults = malloc((2 * count + 32) * sizeof *faults);
-    size_t chosen = 0;
-    for (uint64_t call = 1; call <= count; call++)
-        for (int sticky = 0; sticky < 2; sticky++)
-            if (call % every == 0 || first_of_name(names, call))
-                faults[chosen++] = (struct fault){.call = call, .sticky = sticky};
-    for (uint64_t memory = 4096; memory <= (uint64_t)64 << 20; memory *= 2)
-        faults[chosen++] = (struct fault){.memory = memory};
-    printf("%llu calls\n", (unsigned long long)count);
-    int bad = run_faults(faults, chosen, names);
-    free(faults);
+    static const int32_t widths[] = {48, 80};
+    int bad = 0;
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        step_tokens = widths[i];
+        bad += run_width(names, every);
+    }
     tempera_model_close(model);
     return bad != 0;
 }

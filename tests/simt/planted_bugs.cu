@@ -131,16 +131,16 @@ KERNEL(dynamic_shared_write_behind) {
 }
 
 KERNEL(global_read_behind) {
-    a.out[threadIdx.x] = a.in[BUG_WORDS - BLOCK + 1 + threadIdx.x] ? 1 : 1;
+    a.out[threadIdx.x] = a.in[BUG_WORDS - BLOCK + 1 + threadIdx.x] == -12345 ? 2 : 1;
 }
 
 KERNEL(global_write_behind) {
     a.out[BUG_WORDS - BLOCK + 1 + threadIdx.x] = 1;
-    if (threadIdx.x < BLOCK) a.out[threadIdx.x] = 1;
+    a.out[threadIdx.x] = 1;
 }
 
 KERNEL(global_read_before) {
-    a.out[threadIdx.x] = a.in[(int)threadIdx.x - 1] ? 1 : 1;
+    a.out[threadIdx.x] = a.in[(int)threadIdx.x - 1] == -12345 ? 2 : 1;
 }
 
 KERNEL(reads_host_memory) {
@@ -523,7 +523,7 @@ int32_t four_blocks(int i) {
 }
 
 #define BLOCKS(count, bytes, kernel)                                                                                   \
-    #kernel, [](const bug_args &a, cudaStream_t s) { return LAUNCH(kernel, dim3(count), dim3(BLOCK), bytes, s, a); }
+#kernel, [](const bug_args &a, cudaStream_t s) { return LAUNCH(kernel, dim3(count), dim3(BLOCK), bytes, s, a); }
 #define ONE(kernel) BLOCKS(1, 0, kernel)
 
 } // namespace
@@ -542,7 +542,8 @@ const PlantedBug planted_bugs[] = {
     {ONE(named_barrier_of_the_wrong_half), BLOCK, other_half, BY_DEFAULT | BY_ORDERS | BY_RACE, nullptr},
 
     {ONE(static_shared_read_behind), BLOCK, following, BY_DEFAULT | BY_ASAN | BY_RACE, nullptr},
-    {ONE(static_shared_write_behind), BLOCK, previous, BY_DEFAULT | BY_ASAN | BY_RACE, "behind the end of 's' of 512 bytes"},
+    {ONE(static_shared_write_behind), BLOCK, previous, BY_DEFAULT | BY_ASAN | BY_RACE,
+     "behind the end of 's' of 512 bytes"},
     {BLOCKS(1, BLOCK * 4, dynamic_shared_read_behind), BLOCK, following, BY_DEFAULT | BY_ASAN | BY_RACE, nullptr},
     {BLOCKS(1, BLOCK * 4, dynamic_shared_write_behind), BLOCK, previous, BY_DEFAULT | BY_ASAN | BY_RACE,
      "behind the end of 'dynamic shared memory' of 512 bytes"},
@@ -561,12 +562,14 @@ const PlantedBug planted_bugs[] = {
 
     {ONE(barrier_after_exits), BLOCK, same, BY_DEFAULT, "others of its block wait for it in block_sync"},
     {ONE(barrier_after_exit_of_a_warp), BLOCK, same, BY_DEFAULT, "threads have exited"},
-    {ONE(barrier_in_two_branches), BLOCK, same, BY_DEFAULT, "other threads of the block are in the one at planted_bugs.cu"},
-    {ONE(different_trip_counts), BLOCK, same, BY_DEFAULT, "others of its block wait for it in block_sync"},
+    {ONE(barrier_in_two_branches), BLOCK, same, BY_DEFAULT,
+     "other threads of the block are in the one at planted_bugs.cu"},
+    {ONE(different_trip_counts), BLOCK, same, BY_DEFAULT, "block_sync by a block of which threads have exited"},
     {ONE(block_barrier_meets_warp_sync), BLOCK, same, BY_DEFAULT, "nobody can run"},
     {ONE(named_barrier_of_half_warps), BLOCK, same, BY_DEFAULT, "of warp 0 only the lanes 0000ffff are there"},
     {ONE(named_barrier_waits_for_too_many), BLOCK, same, BY_DEFAULT, "nobody can run"},
-    {ONE(named_barrier_of_two_counts), BLOCK, same, BY_DEFAULT, "named barrier 1 for 96 threads, and others wait there for 64"},
+    {ONE(named_barrier_of_two_counts), BLOCK, same, BY_DEFAULT,
+     "named barrier 1 for 96 threads, and others wait there for 64"},
 
     {ONE(shuffle_after_exit), BLOCK, same, BY_DEFAULT, "others of its warp wait for it in shfl_xor"},
     {ONE(shuffle_in_branch), BLOCK, same, BY_DEFAULT, "others of its warp wait for it in shfl_xor"},

@@ -1,5 +1,5 @@
-// planted_bugs.h: small kernels with one mistake each, and who finds it. The tests of the emulation and of its race checker run
-// the whole table.
+// planted_bugs.h: small kernels with one mistake each, and who finds it. The tests of the emulation and of its race
+// checker run the whole table.
 #ifndef PLANTED_BUGS_H
 #define PLANTED_BUGS_H
 
@@ -11,9 +11,9 @@
 enum { BUG_WORDS = 1024 };
 
 struct bug_args {
-    const int32_t *in; // [BUG_WORDS] 1, 2, 3, …
-    int32_t *out;      // [BUG_WORDS] not written
-    uint32_t *zeros;   // [BUG_WORDS]
+    const int32_t *in;   // [BUG_WORDS] 1, 2, 3, …
+    int32_t *out;        // [BUG_WORDS] not written
+    uint32_t *zeros;     // [BUG_WORDS]
     const int32_t *host; // [1] on the host
 };
 

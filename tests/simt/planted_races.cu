@@ -198,8 +198,10 @@ __global__ void wait_without_barrier(planted_args a) {
 __global__ void named_barrier_of_others(planted_args a) {
     SHARED(int32_t, tile, [THREADS]);
     tile[thread()] = a.in[thread()];
-    if (thread() < 64) dev::named_sync(1, 64);
-    else dev::named_sync(2, 64);
+    if (thread() < 64)
+        dev::named_sync(1, 64);
+    else
+        dev::named_sync(2, 64);
     a.out[thread()] = tile[THREADS - 1 - thread()]; // planted: named_barrier_of_others
 }
 
@@ -250,7 +252,8 @@ __global__ void double_buffer(planted_args a) {
     dev::copy_async_commit();
     for (int i = 0; i < 4; i++) {
         int next = i + 1;
-        if (next < 4) dev::copy_async16(tile + 4 * (next % 2 * THREADS + thread()), a.in + 4 * (next * THREADS + thread()));
+        if (next < 4)
+            dev::copy_async16(tile + 4 * (next % 2 * THREADS + thread()), a.in + 4 * (next * THREADS + thread()));
         dev::copy_async_commit();
         dev::copy_async_wait<1>();
         dev::block_sync();
@@ -283,12 +286,13 @@ cudaError_t launch(const planted_args &args, cudaStream_t stream) {
     return LAUNCH(kernel, dim3(blocks), dim3(THREADS), shared_words * sizeof(int32_t), stream, args);
 }
 
-const char RACES[] = "races with", UNWRITTEN[] = "never written", OUTSIDE[] = "not the device's", PENDING[] = "before its wait";
+const char RACES[] = "races with", UNWRITTEN[] = "never written", OUTSIDE[] = "not the device's",
+           PENDING[] = "before its wait";
 
 } // namespace
 
 #define CASE(name, blocks, shared_words, report)                                                                       \
-    { #name, launch<name, blocks, shared_words>, report }
+    { #name, launch < name, blocks, shared_words>, report }
 
 const planted_case planted_cases[] = {
     CASE(read_after_write, 1, 0, RACES),

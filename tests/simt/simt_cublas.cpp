@@ -128,7 +128,7 @@ struct Product {
         for (int32_t i = 0; i < d.batch; i++) run_one((size_t)i);
     }
 
-private:
+  private:
     // op(X) as [count, k] in fp32; by_columns: x's columns are the rows of the result.
     std::vector<float> widen(const Layout &x, const void *data, bool by_columns, size_t count, size_t first) const {
         std::vector<float> out(count * k);
@@ -175,8 +175,8 @@ cublasStatus_t shape(const Description &p, Product *product) {
     product->k = product->transa ? a.rows : a.cols;
     product->n = product->transb ? b.rows : b.cols;
     size_t b_k = product->transb ? b.cols : b.rows;
-    bool fits = b_k == product->k && d.rows == product->m && d.cols == product->n && c.rows == d.rows && c.cols == d.cols &&
-                a.batch == d.batch && b.batch == d.batch && c.batch == d.batch;
+    bool fits = b_k == product->k && d.rows == product->m && d.cols == product->n && c.rows == d.rows &&
+                c.cols == d.cols && a.batch == d.batch && b.batch == d.batch && c.batch == d.batch;
     return fits ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
 }
 
@@ -249,8 +249,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t matmulDesc, c
     }
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *matLayout, cudaDataType type, uint64_t rows, uint64_t cols,
-                                          int64_t ld) {
+cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *matLayout, cudaDataType type, uint64_t rows,
+                                          uint64_t cols, int64_t ld) {
     *matLayout = nullptr;
     if (cublasStatus_t status = enter(__func__, CUBLAS_STATUS_ALLOC_FAILED)) return status;
     *matLayout = reinterpret_cast<cublasLtMatrixLayout_t>(new Layout{type, rows, cols, ld});
@@ -312,14 +312,16 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t lightHandle, cubl
                                               cublasLtMatrixLayout_t Adesc, cublasLtMatrixLayout_t Bdesc,
                                               cublasLtMatrixLayout_t Cdesc, cublasLtMatrixLayout_t Ddesc,
                                               cublasLtMatmulPreference_t pref, int requestedAlgoCount,
-                                              cublasLtMatmulHeuristicResult_t heuristicResultsArray[], int *returnAlgoCount) {
+                                              cublasLtMatmulHeuristicResult_t heuristicResultsArray[],
+                                              int *returnAlgoCount) {
     (void)pref;
     *returnAlgoCount = 0;
     if (cublasStatus_t status = enter(__func__, CUBLAS_STATUS_INTERNAL_ERROR)) return status;
     if (!lightHandle || requestedAlgoCount < 1) return CUBLAS_STATUS_INVALID_VALUE;
     Product product = {*layout(Adesc), *layout(Bdesc), *layout(Cdesc), *layout(Ddesc)};
     if (cublasStatus_t status = shape(*description(operationDesc), &product)) return status;
-    for (uint64_t id = ALGORITHM_PLAIN; *returnAlgoCount < requestedAlgoCount && id <= last_algorithm(product.a); id++) {
+    for (uint64_t id = ALGORITHM_PLAIN; *returnAlgoCount < requestedAlgoCount && id <= last_algorithm(product.a);
+         id++) {
         cublasLtMatmulHeuristicResult_t *result = &heuristicResultsArray[(*returnAlgoCount)++];
         *result = {};
         result->algo.data[0] = id;
@@ -330,8 +332,8 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t lightHandle, cubl
 }
 
 cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *algo,
-                                                    cublasLtMatmulAlgoConfigAttributes_t attr, void *buf, size_t sizeInBytes,
-                                                    size_t *sizeWritten) {
+                                                    cublasLtMatmulAlgoConfigAttributes_t attr, void *buf,
+                                                    size_t sizeInBytes, size_t *sizeWritten) {
     if (cublasStatus_t status = enter(__func__, CUBLAS_STATUS_INTERNAL_ERROR)) return status;
     uint32_t value;
     switch (attr) {
@@ -350,11 +352,11 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmul(cublasLtHandle_t lightHandle, cublasLtMatmulDesc_t computeDesc, const void *alpha, const void *A,
-                              cublasLtMatrixLayout_t Adesc, const void *B, cublasLtMatrixLayout_t Bdesc, const void *beta,
-                              const void *C, cublasLtMatrixLayout_t Cdesc, void *D, cublasLtMatrixLayout_t Ddesc,
-                              const cublasLtMatmulAlgo_t *algo, void *workspace, size_t workspaceSizeInBytes,
-                              cudaStream_t stream) {
+cublasStatus_t cublasLtMatmul(cublasLtHandle_t lightHandle, cublasLtMatmulDesc_t computeDesc, const void *alpha,
+                              const void *A, cublasLtMatrixLayout_t Adesc, const void *B, cublasLtMatrixLayout_t Bdesc,
+                              const void *beta, const void *C, cublasLtMatrixLayout_t Cdesc, void *D,
+                              cublasLtMatrixLayout_t Ddesc, const cublasLtMatmulAlgo_t *algo, void *workspace,
+                              size_t workspaceSizeInBytes, cudaStream_t stream) {
     (void)workspace, (void)workspaceSizeInBytes;
     if (cublasStatus_t status = enter(__func__, CUBLAS_STATUS_EXECUTION_FAILED)) return status;
     if (!lightHandle || !alpha || !beta) return CUBLAS_STATUS_INVALID_VALUE;
@@ -370,7 +372,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t lightHandle, cublasLtMatmulDesc_t
         const void *p;
         const Layout &x;
         bool used;
-    } matrices[] = {{A, product->a, true}, {B, product->b, true}, {C, product->c, product->beta != 0}, {D, product->d, true}};
+    } matrices[] = {
+        {A, product->a, true}, {B, product->b, true}, {C, product->c, product->beta != 0}, {D, product->d, true}};
     for (auto &matrix : matrices)
         if (matrix.used && !simt::is_device_memory(matrix.p, matrix.x.extent() * matrix.x.element())) {
             simt::explain("cublasLtMatmul: matrix %c is not inside one device allocation", "ABCD"[&matrix - matrices]);

@@ -172,7 +172,7 @@ void unpoison(const void *p, size_t bytes) {
 }
 
 class OpenMemory {
-public:
+  public:
     OpenMemory() {
         if (state().open++) return;
         for (auto &[key, bytes] : state().device) unpoison(shown<void>(key), bytes);
@@ -233,7 +233,8 @@ bool run_one() {
     for_each_stream([&](CUstream_st &stream) {
         if (stream.queue.empty()) return;
         const std::vector<Target> &after = stream.queue.front().after;
-        if (std::all_of(after.begin(), after.end(), [](const Target &t) { return t.reached(); })) ready.push_back(&stream);
+        if (std::all_of(after.begin(), after.end(), [](const Target &t) { return t.reached(); }))
+            ready.push_back(&stream);
     });
     if (ready.empty()) return false;
     CUstream_st &stream = *ready[random_below(ready.size())];
@@ -426,8 +427,8 @@ cudaError_t check_launch(const void *kernel, dim3 grid, dim3 block, size_t share
     size_t threads = (size_t)block.x * block.y * block.z;
     if (threads == 0 || threads > (size_t)BLOCK_THREADS || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
         grid.x > 0x7FFFFFFFu || grid.y > 65535 || grid.z > 65535) {
-        simt::explain("a launch of %u x %u x %u blocks of %u x %u x %u threads", grid.x, grid.y, grid.z, block.x, block.y,
-                      block.z);
+        simt::explain("a launch of %u x %u x %u blocks of %u x %u x %u threads", grid.x, grid.y, grid.z, block.x,
+                      block.y, block.z);
         return cudaErrorInvalidConfiguration;
     }
     auto asked = state().dynamic_shared.find(kernel);
@@ -468,7 +469,8 @@ __attribute__((visibility("default"))) void simt_revive(void) {
 
 __attribute__((visibility("default"))) size_t simt_live_objects(void) {
     const State &s = state();
-    return s.device.size() + s.pinned.size() + s.streams.size() + s.events.size() + s.graphs.size() + s.graph_execs.size();
+    return s.device.size() + s.pinned.size() + s.streams.size() + s.events.size() + s.graphs.size() +
+           s.graph_execs.size();
 }
 
 __attribute__((visibility("default"))) size_t simt_memory_used(void) {
@@ -845,9 +847,9 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
         record->target = {found->progress, found->progress->enqueued + 1};
         event->record = record;
         push(*found, std::make_shared<const Operation>([record] {
-                 record->nanoseconds = std::chrono::steady_clock::now().time_since_epoch().count();
-                 return cudaSuccess;
-             }));
+            record->nanoseconds = std::chrono::steady_clock::now().time_since_epoch().count();
+            return cudaSuccess;
+        }));
         return cudaSuccess;
     });
 }
@@ -924,7 +926,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureSta
     return call(__func__, cudaErrorUnknown, [&] {
         CUstream_st *found;
         if (cudaError_t error = find_stream(stream, &found)) return error;
-        *pCaptureStatus = !found->capturing          ? cudaStreamCaptureStatusNone
+        *pCaptureStatus = !found->capturing         ? cudaStreamCaptureStatusNone
                           : state().capture.invalid ? cudaStreamCaptureStatusInvalidated
                                                     : cudaStreamCaptureStatusActive;
         return cudaSuccess;
@@ -1074,7 +1076,8 @@ const ErrorText *error_text(cudaError_t error) {
         ENTRY(cudaErrorLaunchFailure, "unspecified launch failure"),
         ENTRY(cudaErrorStreamCaptureUnsupported, "operation not permitted when stream is capturing"),
         ENTRY(cudaErrorStreamCaptureInvalidated, "operation failed due to a previous error during capture"),
-        ENTRY(cudaErrorStreamCaptureImplicit, "operation would make the legacy stream depend on a capturing blocking stream"),
+        ENTRY(cudaErrorStreamCaptureImplicit,
+              "operation would make the legacy stream depend on a capturing blocking stream"),
         ENTRY(cudaErrorCapturedEvent, "operation not permitted on an event last recorded in a capturing stream"),
         ENTRY(cudaErrorUnknown, "unknown error"),
     };

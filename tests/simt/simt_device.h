@@ -1,6 +1,6 @@
-// simt_device.h: the C++ compiler's half of kernels/device.cuh. Every name there has its twin here, of the same meaning; what
-// a thread cannot do alone is in simt_emu.cpp. Functions that can make a thread wait or fail carry the caller's place in the
-// source as two last arguments that kernels do not write.
+// simt_device.h: the C++ compiler's half of kernels/device.cuh. Every name there has its twin here, of the same
+// meaning; what a thread cannot do alone is in simt_emu.cpp. Functions that can make a thread wait or fail carry the
+// caller's place in the source as two last arguments that kernels do not write.
 #ifndef SIMT_DEVICE_H
 #define SIMT_DEVICE_H
 

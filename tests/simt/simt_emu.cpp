@@ -3,12 +3,11 @@
 // A thread gets a stack when it first runs. A thread that ends hands its stack to the next one that begins, without a
 // switch; one that waits switches straight to the next that can run, without a trip through a main loop.
 //
-// This file is never instrumented by a sanitizer. It tells the address sanitizer, where there is one, of every switch and
-// of the gaps in shared memory, and checks by itself what it reads and writes for kernels.
+// This file is never instrumented by a sanitizer. It tells the address sanitizer, where there is one, of every
+// switch and of the gaps in shared memory, and checks by itself what it reads and writes for kernels.
 #include "simt_emu.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdarg>
@@ -31,7 +30,7 @@ __attribute__((weak)) void __sanitizer_finish_switch_fiber(void *fake_stack, con
 __attribute__((weak)) void __asan_poison_memory_region(void const volatile *p, size_t size);
 __attribute__((weak)) void __asan_unpoison_memory_region(void const volatile *p, size_t size);
 __attribute__((weak)) void *__asan_region_is_poisoned(void *p, size_t size);
-__attribute__((weak)) void __asan_set_error_report_callback(void (*callback)(const char *));
+__attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)(void));
 }
 
 namespace {
@@ -115,7 +114,7 @@ enum {
     SHARED_SLOT = 1024 * 1024,  // address space of a resident block
     STACK_BYTES = 128 * 1024,   // of a thread
     STACK_BYTES_ASAN = 512 * 1024,
-    ATOMICS_IN_A_ROW = 1 << 16, // after so many a thread is taken to wait for another one
+    ATOMICS_IN_A_ROW = 1024, // after so many a thread is taken to wait for another one
 };
 
 const uint32_t ALL_LANES = 0xFFFFFFFFu;
@@ -422,8 +421,9 @@ void fiber_main() {
 
 // ---- shared memory ----
 //
-// Each array has its exact size and exact alignment (an address that is a multiple of the type's alignment but not of twice
-// as much), and gaps around it. It starts as 0xFF bytes, and so do the gaps: what is different there at the end was written.
+// Each array has its exact size and exact alignment (an address that is a multiple of the type's alignment but not
+// of twice as much), and gaps around it. It starts as 0xFF bytes, and so do the gaps: what is different there at the
+// end was written.
 
 void fill_array(Block &block, const SharedArray &array) {
     uint8_t *p = block.shared + array.offset;
@@ -540,19 +540,26 @@ void append(std::string &text, const char *format, ...) {
     text += part;
 }
 
-void append_site(std::string &text, simt::Site site) {
-    if (!site.file) return;
-    const char *slash = strrchr(site.file, '/');
-    append(text, " at %s:%d", slash ? slash + 1 : site.file, site.line);
+bool same_site(simt::Site a, simt::Site b) {
+    return a.line == b.line && (a.file == b.file || strcmp(a.file, b.file) == 0);
 }
+
+// " at norm.cu:17". A string would be lost with the stack of a thread that fails.
+struct SiteText {
+    char text[256] = "";
+    explicit SiteText(simt::Site site) {
+        if (!site.file) return;
+        const char *slash = strrchr(site.file, '/');
+        snprintf(text, sizeof text, " at %s:%d", slash ? slash + 1 : site.file, site.line);
+    }
+};
 
 std::string where_thread_stands(const Fiber &fiber) {
     std::string text;
     if (fiber.exited)
         text = "exited";
     else if (fiber.waits_in) {
-        append(text, "waiting in %s", fiber.waits_in);
-        append_site(text, fiber.waits_at);
+        append(text, "waiting in %s%s", fiber.waits_in, SiteText(fiber.waits_at).text);
     } else if (&fiber == simt::current)
         text = "running";
     else
@@ -590,7 +597,7 @@ std::string who_runs() {
     return text;
 }
 
-void after_asan_report(const char *) {
+void before_a_sanitizer_ends_it() {
     if (simt::current) fprintf(stderr, "emulated: %s\n", who_runs().c_str());
 }
 
@@ -599,7 +606,7 @@ void after_asan_report(const char *) {
 void create_emulator() {
     Emulator &e = *(emulator = new Emulator);
     e.asan = __sanitizer_start_switch_fiber && __asan_region_is_poisoned;
-    if (e.asan && __asan_set_error_report_callback) __asan_set_error_report_callback(after_asan_report);
+    if (__sanitizer_set_death_callback) __sanitizer_set_death_callback(before_a_sanitizer_ends_it);
     e.stack_bytes = e.asan ? STACK_BYTES_ASAN : STACK_BYTES;
     const size_t stacks = MAX_STACKS * (e.stack_bytes + 4096), shared = (size_t)MAX_RESIDENT * SHARED_SLOT;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -750,14 +757,9 @@ void fail(Site site, const char *format, ...) {
     vsnprintf(reason, sizeof reason, format, values);
     va_end(values);
     e.error = who_runs();
-    append_site(e.error, site);
-    e.error += std::string(": ") + reason + ". " + where_threads_stand(*running()->warp->block);
+    e.error += SiteText(site).text + std::string(": ") + reason + ". " + where_threads_stand(*running()->warp->block);
     e.failed = true;
     leave_for_host();
-}
-
-void describe_current(char *text, size_t bytes) {
-    snprintf(text, bytes, "%s", launch ? who_runs().c_str() : "host code");
 }
 
 void preempt() {
@@ -820,10 +822,8 @@ void warp_collective(Completer complete, void *context, const char *name, Site s
     if (!warp.arrived) {
         warp.collective = name;
         warp.site = site;
-    } else if (warp.collective != name || warp.site.line != site.line || strcmp(warp.site.file, site.file) != 0) {
-        std::string other;
-        append_site(other, warp.site);
-        fail(site, "%s, and other threads of the warp are in %s%s", name, warp.collective, other.c_str());
+    } else if (warp.collective != name || !same_site(warp.site, site)) {
+        fail(site, "%s, and other threads of the warp are in %s%s", name, warp.collective, SiteText(warp.site).text);
     }
     warp.contexts[self.lane] = context;
     warp.arrived |= 1u << self.lane;
@@ -929,8 +929,9 @@ template <typename T> T butterfly_max(T value, simt::Site site) {
 
 // ---- tensor cores ----
 //
-// Products are exact, and their sum with the accumulator is one of doubles, cut (not rounded) to fp32 at its end. Hardware
-// aligns the terms of a sum and drops the bits far below the largest; those are the bits in which it may differ from this.
+// Products are exact, and their sum with the accumulator is one of doubles, cut (not rounded) to fp32 at its end.
+// Hardware aligns the terms of a sum and drops the bits far below the largest; those are the bits in which it may
+// differ from this.
 
 struct MmaContext {
     float *d;
@@ -997,22 +998,30 @@ template <Operand TYPE> inline __attribute__((always_inline)) void multiply(MmaT
     for (int word = 0; word < 8; word++) widen<TYPE>(tile.b[word], b[word], b[K == 16 ? word + 8 : word]);
     Long4 tiny = {0, 0, 0, 0};
     alignas(32) double sums[16][8];
-    for (int row = 0; row < 16; row++)
-        for (int half = 0; half < 8; half += 4) {
+    for (int row = 0; row < 16; row += 2) { // two rows of two halves: additions that do not wait for each other
+        Double4 sum[4];
+        for (int i = 0; i < 4; i++) {
             Float4 before;
-            memcpy(&before, &tile.d[row][half], sizeof before);
-            Double4 sum = __builtin_convertvector(before, Double4);
-            for (int k = 0; k < K; k++) {
-                Double4 column;
-                memcpy(&column, &b[k][half], sizeof column);
-                sum += a[row][k] * column;
-            }
-            memcpy(&sums[row][half], &sum, sizeof sum);
-            tiny |= (sum < 0x1p-126) & (sum > -0x1p-126) & (sum != 0.0);
-            Double4 shortened = (Double4)((Long4)sum & ~(int64_t)0x1FFFFFFF); // 24 bits are left, which fp32 holds
-            Float4 after = __builtin_convertvector(shortened, Float4);
-            memcpy(&tile.d[row][half], &after, sizeof after);
+            memcpy(&before, &tile.d[row + i / 2][i % 2 * 4], sizeof before);
+            sum[i] = __builtin_convertvector(before, Double4);
         }
+        for (int k = 0; k < K; k++) {
+            Double4 low, high;
+            memcpy(&low, &b[k][0], sizeof low);
+            memcpy(&high, &b[k][4], sizeof high);
+            sum[0] += a[row][k] * low;
+            sum[1] += a[row][k] * high;
+            sum[2] += a[row + 1][k] * low;
+            sum[3] += a[row + 1][k] * high;
+        }
+        for (int i = 0; i < 4; i++) {
+            memcpy(&sums[row + i / 2][i % 2 * 4], &sum[i], sizeof sum[i]);
+            tiny |= (sum[i] < 0x1p-126) & (sum[i] > -0x1p-126) & (sum[i] != 0.0);
+            Double4 shortened = (Double4)((Long4)sum[i] & ~(int64_t)0x1FFFFFFF); // 24 bits are left, which fp32 holds
+            Float4 after = __builtin_convertvector(shortened, Float4);
+            memcpy(&tile.d[row + i / 2][i % 2 * 4], &after, sizeof after);
+        }
+    }
     if (tiny[0] | tiny[1] | tiny[2] | tiny[3]) // subnormal results have fewer bits
         for (int row = 0; row < 16; row++)
             for (int column = 0; column < 8; column++) tile.d[row][column] = cut(sums[row][column]);
@@ -1150,10 +1159,8 @@ void block_sync(Site site) {
     if (block.exited) fail(site, "block_sync by a block of which threads have exited");
     if (!block.arrived) {
         block.site = site;
-    } else if (block.site.line != site.line || strcmp(block.site.file, site.file) != 0) {
-        std::string other;
-        append_site(other, block.site);
-        fail(site, "block_sync, and other threads of the block are in the one%s", other.c_str());
+    } else if (!same_site(block.site, site)) {
+        fail(site, "block_sync, and other threads of the block are in the one%s", SiteText(block.site).text);
     }
     if (++block.arrived == block.threads) {
         block.arrived = 0;
@@ -1220,7 +1227,13 @@ void check_atomic(void *p, size_t bytes, simt::Site site) {
     Emulator &e = *emulator;
     if (reinterpret_cast<uintptr_t>(p) % bytes) simt::misaligned(p, bytes, site);
     if (poisoned(p, bytes)) simt::fail(site, "an atomic at %p, which is no memory of the kernel's", p);
-    if (e.order == Order::chaos || ++e.atomics > ATOMICS_IN_A_ROW) simt::preempt();
+    if (e.order == Order::chaos) {
+        simt::preempt();
+    } else if (++e.atomics > ATOMICS_IN_A_ROW) {
+        running()->warp->passes += ATOMICS_IN_A_ROW;
+        e.atomics = 0;
+        simt::preempt();
+    }
     simt::race_access(p, bytes, simt::RACE_ATOMIC, site);
 }
 

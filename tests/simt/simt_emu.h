@@ -1,18 +1,19 @@
-// simt_emu.h: runs the blocks of a grid on the CPU. Every emulated thread is a fiber (a stack of its own, switched by hand);
-// the scheduler decides, in one of several orders, who runs next at each barrier and warp function. Kernels see none of
-// this: simt_device.h gives them CUDA's names. The other readers are the emulated runtime (run), the race checker (current,
-// preempt), which the emulator tells what happens (simt_race.h), and tests (set_order).
+// simt_emu.h: runs the blocks of a grid on the CPU. Every emulated thread is a fiber (a stack of its own, switched
+// by hand); the scheduler decides, in one of several orders, who runs next at each barrier and warp function.
+// Kernels see none of this: simt_device.h gives them CUDA's names. The other readers are the emulated runtime (run),
+// the race checker (current, preempt), which the emulator tells what happens (simt_race.h), and tests (set_order).
 //
 // One grid runs at a time, on one operating-system thread; the emulated runtime's lock sees to that.
 //
-// ERRORS a kernel makes (divergent barriers, an exit that others wait for, misaligned addresses, …) abandon the grid: run()
-// returns cudaErrorLaunchFailure and simt_last_error() says which kernel, block and thread, and where every thread of the
-// block stands.
+// ERRORS a kernel makes (divergent barriers, an exit that others wait for, misaligned addresses, …) abandon the
+// grid: run() returns cudaErrorLaunchFailure and simt_last_error() says which kernel, block and thread, and where
+// every thread of the block stands.
 //
 // ORDERS, of threads and of blocks. All but chaos keep one block resident; chaos keeps four and interleaves them.
-//     fwd       round robin over the block's warps, lanes and blocks ascending      rev       the same, descending
-//     warpfwd   the lowest warp that can run runs as far as it can (the default)   warprev   the highest, all descending
-//     warprand  as warpfwd, warps, lanes and blocks in a random order              chaos     any thread that can run, next
+//     fwd, rev           round robin over the block's warps; lanes and blocks ascending, descending
+//     warpfwd, warprev   the first warp that can run runs as far as it can; all ascending (the default), descending
+//     warprand           the same, with warps, lanes and blocks in a random order
+//     chaos              any thread that can run is next
 // Environment, read at the first launch:
 //     TEMPERA_SIMT_ORDER   name[:seed]
 //     TEMPERA_SIMT_COPY    late (default: an asynchronous copy happens when it is waited for) or early (at once)
@@ -74,8 +75,6 @@ inline bool in_shared(const void *p) {
 
 // Abandons the grid (called by a running thread): the text, who and where, and the table of where every thread stands.
 [[noreturn]] void fail(Site site, const char *format, ...) __attribute__((format(printf, 2, 3)));
-// "kernel norm, block 3, thread 17"
-void describe_current(char *text, size_t bytes);
 // Another thread of random choice runs first.
 void preempt();
 
@@ -133,8 +132,8 @@ void fence();
 [[noreturn]] void misaligned(const void *p, size_t alignment, Site site);
 [[noreturn]] void not_global(const void *p, Site site);
 
-// threadIdx and the like. Code that is instrumented for the race checker calls functions, for the values to be no memory
-// accesses of the kernel's.
+// threadIdx and the like. Code that is instrumented for the race checker calls functions, for the values to be no
+// memory accesses of the kernel's.
 uint3 called_thread_index();
 uint3 called_block_index();
 dim3 called_block_size();

@@ -57,7 +57,9 @@ inline void race_written(const void *, size_t) {}
 inline void race_copied(void *, const void *, size_t) {}
 inline void race_ignored(const void *, size_t, bool) {}
 inline void race_launch(const char *) {}
-inline RaceBlock *race_block_begin(uint32_t, int) { return nullptr; }
+inline RaceBlock *race_block_begin(uint32_t, int) {
+    return nullptr;
+}
 inline void race_block_end(RaceBlock *) {}
 inline void race_running(RaceBlock *, int) {}
 inline void race_shared(const void *, size_t) {}

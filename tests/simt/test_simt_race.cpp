@@ -24,7 +24,8 @@ std::string marked_line(const char *name) {
     char line[1000];
     std::string mark = std::string("// planted: ") + name + "\n", found;
     for (int number = 1; fgets(line, sizeof line, file); number++)
-        if (strlen(line) >= mark.size() && line + strlen(line) - mark.size() == mark) found = "planted_races.cu:" + std::to_string(number) + " ";
+        if (strlen(line) >= mark.size() && line + strlen(line) - mark.size() == mark)
+            found = "planted_races.cu:" + std::to_string(number) + " ";
     fclose(file);
     return found;
 }

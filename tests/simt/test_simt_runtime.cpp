@@ -43,7 +43,9 @@ struct Fixture {
         cr_expect_eq(simt_live_objects(), 0u);
         cr_expect_eq(simt_memory_used(), 0u);
     }
-    static void ok(cudaError_t error) { cr_assert_eq(error, cudaSuccess, "%s: %s", cudaGetErrorName(error), simt_last_error()); }
+    static void ok(cudaError_t error) {
+        cr_assert_eq(error, cudaSuccess, "%s: %s", cudaGetErrorName(error), simt_last_error());
+    }
 
     void fill(int32_t *host, int32_t value) {
         for (int i = 0; i < COUNT; i++) host[i] = value + i;
@@ -203,8 +205,8 @@ Test(simt_runtime, copies_are_checked) {
         {f.device, nullptr, BYTES, cudaMemcpyHostToDevice},
     };
     for (auto &copy : wrong) {
-        cr_expect_eq(cudaMemcpyAsync(copy.to, copy.from, copy.bytes, copy.kind, f.stream), cudaErrorInvalidValue, "case %d",
-                     (int)(&copy - wrong));
+        cr_expect_eq(cudaMemcpyAsync(copy.to, copy.from, copy.bytes, copy.kind, f.stream), cudaErrorInvalidValue,
+                     "case %d", (int)(&copy - wrong));
         cr_expect_eq(cudaGetLastError(), cudaErrorInvalidValue);
         cr_expect_eq(cudaGetLastError(), cudaSuccess);
     }
@@ -427,7 +429,6 @@ Test(simt_runtime, cublaslt_multiplies) {
     f.ok(cudaMalloc(&d_out, out.size() * 4));
     f.ok(cudaMemcpyAsync(d_in, in.data(), in.size() * 2, cudaMemcpyHostToDevice, f.stream));
     f.ok(cudaMemcpyAsync(d_weight, weight.data(), weight.size() * 2, cudaMemcpyHostToDevice, f.stream));
-    f.ok(cudaMemcpyAsync(d_out, out.data(), out.size() * 4, cudaMemcpyHostToDevice, f.stream));
 
     cublasLtHandle_t handle;
     cublasLtMatmulDesc_t product;
@@ -447,21 +448,26 @@ Test(simt_runtime, cublaslt_multiplies) {
     cr_assert_eq(cublasLtMatmulAlgoGetHeuristic(handle, product, a, b, c, c, preference, 4, found, &count),
                  CUBLAS_STATUS_SUCCESS);
     cr_assert_eq(count, 2);
-    float alpha = 2, beta = 4;
-    cr_assert_eq(cublasLtMatmul(handle, product, &alpha, d_weight, a, d_in, b, &beta, d_out, c, d_out, c, &found[1].algo,
-                                nullptr, 0, f.stream),
-                 CUBLAS_STATUS_SUCCESS);
-    alpha = beta = 0; // read at the call
-    f.ok(cudaMemcpyAsync(out.data(), d_out, out.size() * 4, cudaMemcpyDeviceToHost, f.stream));
-    for (int t = 0; t < T; t++)
-        for (int n = 0; n < N; n++) {
-            double sum = 0; // all products and sums of these small fractions are exact in fp32 as well
-            for (int k = 0; k < K; k++)
-                sum += (double)__bfloat162float(in[t * K + k]) * (double)__bfloat162float(weight[n * K + k]);
-            cr_assert_eq((double)out[t * N + n], 2 * sum + 2);
-        }
-    cr_assert_eq(cublasLtMatmul(handle, product, &alpha, d_weight, a, (char *)d_in + 2, b, &beta, d_out, c, d_out, c, nullptr,
-                                nullptr, 0, f.stream),
+    for (int algorithm = 0; algorithm < count; algorithm++) {
+        float alpha = 2, beta = 4;
+        out.assign(T * N, 0.5f);
+        f.ok(cudaMemcpyAsync(d_out, out.data(), out.size() * 4, cudaMemcpyHostToDevice, f.stream));
+        cr_assert_eq(cublasLtMatmul(handle, product, &alpha, d_weight, a, d_in, b, &beta, d_out, c, d_out, c,
+                                    &found[algorithm].algo, nullptr, 0, f.stream),
+                     CUBLAS_STATUS_SUCCESS);
+        alpha = beta = 0; // read at the call
+        f.ok(cudaMemcpyAsync(out.data(), d_out, out.size() * 4, cudaMemcpyDeviceToHost, f.stream));
+        for (int t = 0; t < T; t++)
+            for (int n = 0; n < N; n++) {
+                double sum = 0; // all products and sums of these small fractions are exact in fp32 as well
+                for (int k = 0; k < K; k++)
+                    sum += (double)__bfloat162float(in[t * K + k]) * (double)__bfloat162float(weight[n * K + k]);
+                cr_assert_eq((double)out[t * N + n], 2 * sum + 2);
+            }
+    }
+    float one = 1;
+    cr_assert_eq(cublasLtMatmul(handle, product, &one, d_weight, a, (char *)d_in + 2, b, &one, d_out, c, d_out, c,
+                                nullptr, nullptr, 0, f.stream),
                  CUBLAS_STATUS_INVALID_VALUE, "past the end of its buffer");
     cublasLtMatmulPreferenceDestroy(preference);
     cublasLtMatrixLayoutDestroy(a), cublasLtMatrixLayoutDestroy(b), cublasLtMatrixLayoutDestroy(c);

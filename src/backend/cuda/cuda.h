@@ -22,6 +22,13 @@ enum {
     CUDA_ATTENTION_ROWS = 16 /* query heads of one KV head that a decode block serves */
 };
 
+/* Device bytes that weights go through when they are packed. */
+#ifdef TEMPERA_SIMT
+enum { CUDA_PACK_BYTES = 1 << 16 }; /* so that the tests' small matrices take several turns */
+#else
+enum { CUDA_PACK_BYTES = 8 << 20 };
+#endif
+
 struct cuda_linear; /* cuda_linear.c: cuBLASLt, the verdicts of the bit probe */
 struct cuda_draw;   /* cuda_draw.c: the sampler's buffers */
 struct cuda_pack;   /* cuda_pack.c: staging of weights */
@@ -148,6 +155,9 @@ tempera_status cuda_embed(struct backend *backend, float *out, const struct line
                           const struct linear_weight *positions, float scale, tempera_error *err);
 tempera_status cuda_norm(struct backend *backend, const struct norm_params *p, tempera_error *err);
 tempera_status cuda_gate(struct backend *backend, const struct gate_params *p, tempera_error *err);
+/* What rope_store launches, after its checks. */
+tempera_status cuda_rope_args(struct cuda_backend *b, const struct rope_store_params *p, struct rope_store_args *args,
+                              tempera_error *err);
 tempera_status cuda_rope_store(struct backend *backend, const struct rope_store_params *p, tempera_error *err);
 tempera_status cuda_attention(struct backend *backend, const struct attention_params *p, tempera_error *err);
 tempera_status cuda_logits(struct backend *backend, const struct logits_params *p, tempera_error *err);

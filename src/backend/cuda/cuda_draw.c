@@ -43,13 +43,13 @@ struct piece {
 
 /* Host memory of one step in flight. */
 struct slot {
-    unsigned char *head, *data;         /* pinned copies of what goes to the device */
-    size_t data_bytes;                  /* room */
-    struct sample_result *result;       /* pinned [max_branches] */
+    unsigned char *head, *data;           /* pinned copies of what goes to the device */
+    size_t data_bytes;                    /* room */
+    struct sample_result *result;         /* pinned [max_branches] */
     struct sample_statistics *statistics; /* pinned [max_branches] */
-    struct sample_row *row;             /* pinned [max_logits] */
-    int32_t *logprobs;                  /* [max_branches] */
-    int32_t R;                          /* rows whose statistics come back; 0: none */
+    struct sample_row *row;               /* pinned [max_logits] */
+    int32_t *logprobs;                    /* [max_branches] */
+    int32_t R;                            /* rows whose statistics come back; 0: none */
 };
 
 struct cuda_draw {
@@ -91,7 +91,8 @@ static size_t planned_data(const struct backend_limits *l) {
 }
 
 /* Lays the device memory out; SIZE_MAX when the sizes are absurd. */
-static size_t lay_out(struct cuda_draw *d, const struct cuda_backend *b, const struct backend_limits *l, void *workspace) {
+static size_t lay_out(struct cuda_draw *d, const struct cuda_backend *b, const struct backend_limits *l,
+                      void *workspace) {
     struct carver c = {workspace, 0, false};
     struct sample_args *a = &d->args;
     const size_t rows = (size_t)l->max_logits, branches = (size_t)l->max_branches, V = (size_t)l->V;
@@ -239,8 +240,7 @@ static void put_stage(struct sample_branch *to, const struct branch_draw *branch
     case TEMPERA_STAGE_PENALTIES:
         if (p->no_repeat_ngram > 0 && count >= p->no_repeat_ngram) to->options |= SAMPLE_NGRAMS;
         if (p->repetition_penalty != 1.0f && count > 0) to->options |= SAMPLE_REPETITION;
-        if ((p->frequency_penalty != 0.0f || p->presence_penalty != 0.0f) && count > 0)
-            to->options |= SAMPLE_FREQUENCY;
+        if ((p->frequency_penalty != 0.0f || p->presence_penalty != 0.0f) && count > 0) to->options |= SAMPLE_FREQUENCY;
         active = to->options & (SAMPLE_NGRAMS | SAMPLE_REPETITION | SAMPLE_FREQUENCY);
         break;
     case TEMPERA_STAGE_BIAS:
@@ -323,7 +323,8 @@ static void place_lists(struct cuda_draw *d, const struct sample_branch *to, con
     if (to->suppress_count > 0) place(d, p->suppress, used);
 }
 
-static void copy_lists(struct cuda_draw *d, struct slot *s, struct sample_branch *to, const struct branch_draw *branch) {
+static void copy_lists(struct cuda_draw *d, struct slot *s, struct sample_branch *to,
+                       const struct branch_draw *branch) {
     const struct branch_params *p = branch->params;
     if (reads_history(to)) to->history = device_address(d, s, branch->history, to->history_first);
     if (to->bias_count > 0) to->bias = device_address(d, s, p->bias, 0);
@@ -333,7 +334,8 @@ static void copy_lists(struct cuda_draw *d, struct slot *s, struct sample_branch
 /* ---- a step ------------------------------------------------------------------------------------------------------ */
 
 /* Room for `bytes` of data, here and on the device. */
-static tempera_status grow(struct cuda_backend *b, struct cuda_draw *d, struct slot *s, size_t bytes, tempera_error *err) {
+static tempera_status grow(struct cuda_backend *b, struct cuda_draw *d, struct slot *s, size_t bytes,
+                           tempera_error *err) {
     if (bytes > d->data_bytes) {
         CUDA_TRY(b, cudaStreamSynchronize(b->stream), "waiting to enlarge the sampler's memory");
         if (d->grown) cudaFree(d->grown);
@@ -462,8 +464,7 @@ static void put_statistics(struct draw_result *out, const struct sample_statisti
         out->final_logprob = out->token == s->greedy_token ? 0.0f : -INFINITY;
     } else {
         out->kept_mass = any ? (float)((double)s->kept_mass / (double)row->total) : 0.0f;
-        out->final_logprob =
-            (float)draw_log_probability(s->final_best, s->token_score, draw_log_mass(s->final_mass));
+        out->final_logprob = (float)draw_log_probability(s->final_best, s->token_score, draw_log_mass(s->final_mass));
     }
 }
 

@@ -140,6 +140,38 @@ static tempera_status check_linear(const struct cuda_backend *b, const struct li
     return TEMPERA_OK;
 }
 
+static struct norm_args norm_args_of(const struct cuda_backend *b, const struct norm_params *n) {
+    return (struct norm_args){.out_element = n->out_operand ? (enum element)b->limits.type : ELEMENT_F32,
+                              .residual = n->residual,
+                              .add = n->add,
+                              .weight = n->weight,
+                              .bias = n->bias,
+                              .kind = (enum kernel_norm)n->kind,
+                              .eps = n->eps,
+                              .D = n->D};
+}
+
+/* The norm, the product, rotary position and the KV store: one launch for as many of them as a kernel can. */
+static tempera_status multiply(struct cuda_backend *b, const struct linear_params *p, struct linear_args *args,
+                               tempera_error *err) {
+    struct norm_args norm = {0};
+    struct rope_store_args rope = {0};
+    if (p->norm) norm = norm_args_of(b, p->norm);
+    if (p->rope) TRY(cuda_rope_args(b, p->rope, &rope, err));
+    const bool fused_norm = p->norm && linear_norm_fits(args, &norm);
+    const bool rounded = p->in_operand || fused_norm || args->element == ELEMENT_F32;
+    const bool fused_rope = p->rope && rounded && linear_rope_fits(args, &rope);
+    if (p->norm && !fused_norm) TRY(cuda_norm(&b->base, p->norm, err));
+    if (!rounded) TRY(round_input(b, args, err));
+    if (fused_norm || fused_rope) {
+        CUDA_TRY(b, linear_fused_launch(args, fused_norm ? &norm : NULL, fused_rope ? &rope : NULL, b->stream),
+                 "a linear layer");
+    } else {
+        TRY(cuda_multiply(b, args, err));
+    }
+    return p->rope && !fused_rope ? cuda_rope_store(&b->base, p->rope, err) : TEMPERA_OK;
+}
+
 tempera_status cuda_linear(struct backend *backend, const struct linear_params *p, tempera_error *err) {
     struct cuda_backend *b = cuda_backend_of(backend);
     const struct linear_weight *w = p->weight;
@@ -161,8 +193,5 @@ tempera_status cuda_linear(struct backend *backend, const struct linear_params *
     TRY(check_linear(b, p, err));
     if (args.T == 0) return TEMPERA_OK;
     if (p->out_operand) args.out_stride = args.N; /* F32 operands are plain rows */
-    if (p->norm) TRY(cuda_norm(backend, p->norm, err));
-    if (!p->in_operand && w->type != WEIGHT_F32) TRY(round_input(b, &args, err));
-    TRY(cuda_multiply(b, &args, err));
-    return p->rope ? cuda_rope_store(backend, p->rope, err) : TEMPERA_OK;
+    return multiply(b, p, &args, err);
 }

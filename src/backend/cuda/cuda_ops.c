@@ -85,29 +85,36 @@ tempera_status cuda_gate(struct backend *backend, const struct gate_params *p, t
     return cuda_check(b, gate_launch(&args, b->stream), "gate", err);
 }
 
-tempera_status cuda_rope_store(struct backend *backend, const struct rope_store_params *p, tempera_error *err) {
-    struct cuda_backend *b = cuda_backend_of(backend);
+tempera_status cuda_rope_args(struct cuda_backend *b, const struct rope_store_params *p, struct rope_store_args *args,
+                              tempera_error *err) {
     TRY(check_step(b, "rope_store", err));
     TRY(check_tokens(b, "rope_store", p->T, err));
     TRY(check_heads(b, "rope_store", p->layer, p->H, p->Hkv, p->Dh, err));
-    const struct rope_store_args args = {.qkv = p->qkv,
-                                         .table = p->table,
-                                         .rotary = p->rotary,
-                                         .interleaved = p->interleaved,
-                                         .q_norm = p->q_norm,
-                                         .k_norm = p->k_norm,
-                                         .q_norm_bias = p->q_norm_bias,
-                                         .k_norm_bias = p->k_norm_bias,
-                                         .norm = (enum kernel_norm)p->norm,
-                                         .norm_eps = p->norm_eps,
-                                         .k = layer_pages(b, p->layer, 0),
-                                         .v = layer_pages(b, p->layer, 1),
-                                         .element = (enum element)b->limits.type,
-                                         .T = cuda_rows(b, p->T),
-                                         .H = p->H,
-                                         .Hkv = p->Hkv,
-                                         .Dh = p->Dh,
-                                         .step = b->step};
+    *args = (struct rope_store_args){.qkv = p->qkv,
+                                     .table = p->table,
+                                     .rotary = p->rotary,
+                                     .interleaved = p->interleaved,
+                                     .q_norm = p->q_norm,
+                                     .k_norm = p->k_norm,
+                                     .q_norm_bias = p->q_norm_bias,
+                                     .k_norm_bias = p->k_norm_bias,
+                                     .norm = (enum kernel_norm)p->norm,
+                                     .norm_eps = p->norm_eps,
+                                     .k = layer_pages(b, p->layer, 0),
+                                     .v = layer_pages(b, p->layer, 1),
+                                     .element = (enum element)b->limits.type,
+                                     .T = cuda_rows(b, p->T),
+                                     .H = p->H,
+                                     .Hkv = p->Hkv,
+                                     .Dh = p->Dh,
+                                     .step = b->step};
+    return TEMPERA_OK;
+}
+
+tempera_status cuda_rope_store(struct backend *backend, const struct rope_store_params *p, tempera_error *err) {
+    struct cuda_backend *b = cuda_backend_of(backend);
+    struct rope_store_args args;
+    TRY(cuda_rope_args(b, p, &args, err));
     if (args.T == 0) return TEMPERA_OK;
     return cuda_check(b, rope_store_launch(&args, b->stream), "rope_store", err);
 }

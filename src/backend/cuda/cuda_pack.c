@@ -8,11 +8,7 @@
 #include "base/num.h"
 #include "base/scatter.h"
 
-#ifdef TEMPERA_SIMT
-enum { CHUNK = 1 << 16 }; /* so that the tests' small matrices take several */
-#else
-enum { CHUNK = 8 << 20 };
-#endif
+enum { CHUNK = CUDA_PACK_BYTES };
 
 struct cuda_pack {
     struct {

@@ -76,7 +76,7 @@ void cuda_sizes(const struct backend *backend, const struct backend_limits *limi
     struct step_memory m;
     plan_memory(&m, (const struct cuda_backend *)backend, limits);
     sizes->kv_page = 2 * m.kv_page;
-    sizes->workspace = m.total;
+    sizes->workspace = m.total + CUDA_PACK_BYTES;
 }
 
 /* ---- prepare ------------------------------------------------------------------------------------------------------- */

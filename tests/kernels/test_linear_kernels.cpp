@@ -39,7 +39,9 @@ struct Random {
     }
 };
 
-size_t size_of(element e) { return e == ELEMENT_F32 ? 4 : 2; }
+size_t size_of(element e) {
+    return e == ELEMENT_F32 ? 4 : 2;
+}
 
 float rounded(element e, float x) {
     if (e == ELEMENT_F16) return f16_to_float(float_to_f16(x));
@@ -67,11 +69,17 @@ float get(const std::vector<uint8_t> &bytes, element e, size_t i) {
 }
 
 #ifdef TEMPERA_SIMT
-const char *last_error() { return simt_last_error(); }
+const char *last_error() {
+    return simt_last_error();
+}
 #else
-const char *last_error() { return ""; }
+const char *last_error() {
+    return "";
+}
 #endif
-void ok(cudaError_t error) { cr_assert_eq(error, cudaSuccess, "%s: %s", cudaGetErrorString(error), last_error()); }
+void ok(cudaError_t error) {
+    cr_assert_eq(error, cudaSuccess, "%s: %s", cudaGetErrorString(error), last_error());
+}
 
 struct Device {
     void *data = nullptr;
@@ -105,7 +113,8 @@ struct Layer {
     std::vector<uint8_t> weight_bytes;
 
     int32_t in_stride() const { return e == ELEMENT_F32 ? K : operand_stride(K); }
-    Layer(element element, int32_t n, int32_t k, int32_t t, uint64_t seed, int orders = 8) : e(element), rows(n), K(k), T(t) {
+    Layer(element element, int32_t n, int32_t k, int32_t t, uint64_t seed, int orders = 8)
+        : e(element), rows(n), K(k), T(t) {
         Random random = {seed};
         const size_t stride = (size_t)operand_stride(K);
         weight_bytes.resize((size_t)rows * stride * size_of(e));
@@ -128,7 +137,8 @@ struct Layer {
 
 // Runs count rows of a layer. args gives the epilogue; out_stride 0 means N. Returns the whole output, in its element type,
 // of which one row more than there are was filled with the canary.
-std::vector<uint8_t> run(const Layer &layer, Kernel kernel, int32_t count, linear_args args = {}, const float *old = nullptr) {
+std::vector<uint8_t> run(const Layer &layer, Kernel kernel, int32_t count, linear_args args = {},
+                         const float *old = nullptr) {
     Stream stream;
     args.element = layer.e;
     args.N = args.gated ? layer.rows / 2 : layer.rows;
@@ -181,7 +191,8 @@ const Shape SHAPES[] = {{40, 96, 1}, {21, 72, 1}, {9, 13, 1}, {17, 272, 2}, {12,
 
 Test(linear_kernels, segments_follow_from_the_shape) {
     for (const Shape &s : SHAPES) cr_expect_eq(linear_segments(s.rows, s.K), s.segments);
-    const Shape models[] = {{2304, 768, 2}, {768, 768, 4}, {3072, 768, 2}, {768, 3072, 8}, {50257, 768, 1}, {4096, 14336, 1}};
+    const Shape models[] = {{2304, 768, 2}, {768, 768, 4},   {3072, 768, 2},
+                            {768, 3072, 8}, {50257, 768, 1}, {4096, 14336, 1}};
     for (const Shape &s : models) cr_expect_eq(linear_segments(s.rows, s.K), s.segments, "%d x %d", s.rows, s.K);
 }
 
@@ -196,7 +207,8 @@ Test(linear_kernels, close_to_double_precision) {
                 for (int32_t n = 0; n < s.rows; n++) {
                     double sum = 0, size = 0;
                     for (int32_t k = 0; k < s.K; k++) {
-                        const double product = (double)layer.in[(size_t)(t * s.K + k)] * layer.weight[(size_t)(n * s.K + k)];
+                        const double product =
+                            (double)layer.in[(size_t)(t * s.K + k)] * layer.weight[(size_t)(n * s.K + k)];
                         sum += product;
                         size += std::fabs(product);
                     }
@@ -220,7 +232,8 @@ Test(linear_kernels, bits_do_not_depend_on_the_kernel_or_t) {
             const bool every = s.K < 100;
             for (int32_t T = 1; T <= LINEAR_SKINNY_MAX; T += every || T % 16 == 0 || T % 16 == 15 ? 1 : 7)
                 same_rows(run(layer, SKINNY, T), want, row, T, "skinny", T);
-            for (int32_t T = 1; T < layer.T; T += every ? 3 : 32) same_rows(run(layer, TILE, T), want, row, T, "tile", T);
+            for (int32_t T = 1; T < layer.T; T += every ? 3 : 32)
+                same_rows(run(layer, TILE, T), want, row, T, "tile", T);
         }
 }
 
@@ -233,8 +246,7 @@ Test(linear_kernels, rows_are_strangers) {
             const std::vector<uint8_t> want = run(layer, TILE, T);
             const std::vector<float> clean = layer.in;
             for (int32_t t = 0; t < T; t++)
-                for (int32_t k = 0; k < s.K; k++)
-                    layer.in[(size_t)(t * s.K + k)] = (t + k) % 3 ? NAN : INFINITY;
+                for (int32_t k = 0; k < s.K; k++) layer.in[(size_t)(t * s.K + k)] = (t + k) % 3 ? NAN : INFINITY;
             for (int32_t t : mine)
                 memcpy(&layer.in[(size_t)(t * s.K)], &clean[(size_t)(t * s.K)], (size_t)s.K * sizeof(float));
             const std::vector<uint8_t> tile = run(layer, TILE, T), skinny = run(layer, SKINNY, LINEAR_SKINNY_MAX);
@@ -255,7 +267,8 @@ Test(linear_kernels, large_tiles_give_the_same_bits) {
     } cases[] = {{ELEMENT_BF16, 16390, 40, 130}, {ELEMENT_F32, 8200, 17, 130}, {ELEMENT_F16, 2050, 256, 1030}};
     for (const auto &c : cases) {
         const Layer layer(c.e, c.rows, c.K, c.T, 4);
-        const std::vector<uint8_t> large = run(layer, TILE, c.T), small = run(layer, SKINNY, 64), few = run(layer, SKINNY, 3);
+        const std::vector<uint8_t> large = run(layer, TILE, c.T), small = run(layer, SKINNY, 64),
+                                   few = run(layer, SKINNY, 3);
         const size_t row = (size_t)c.rows * 4;
         same_rows(small, large, row, 64, "skinny", 64);
         same_rows(few, large, row, 3, "skinny", 3);
@@ -277,8 +290,8 @@ double activation(kernel_activation which, double x) {
 }
 
 // An epilogue against double precision, starting from sums that the plain tile kernel gave.
-void check_epilogue(const Layer &layer, const linear_args &args, const std::vector<uint8_t> &out, const std::vector<float> &old,
-                    int32_t T) {
+void check_epilogue(const Layer &layer, const linear_args &args, const std::vector<uint8_t> &out,
+                    const std::vector<float> &old, int32_t T) {
     const std::vector<uint8_t> sums = run(layer, TILE, T);
     const int32_t N = args.gated ? layer.rows / 2 : layer.rows;
     const element o = args.out_element;
@@ -339,11 +352,158 @@ Test(linear_kernels, epilogues) {
             const float *before = args.accumulate ? old.data() : nullptr;
             const std::vector<uint8_t> out = run(layer, TILE, T, args, before);
             check_epilogue(layer, args, out, old, T);
-            const int32_t stride = args.out_element != ELEMENT_F32 ? operand_stride(N) : args.out_stride ? args.out_stride : N;
+            const int32_t stride = args.out_element != ELEMENT_F32 ? operand_stride(N)
+                                   : args.out_stride               ? args.out_stride
+                                                                   : N;
             const size_t row = (size_t)stride * size_of(args.out_element);
             same_rows(run(layer, EPILOGUE, T, args, before), out, row, T, "epilogue", T);
-            for (int32_t count : {1, 16, 21, 64}) same_rows(run(layer, SKINNY, count, args, before), out, row, count, "skinny", count);
+            for (int32_t count : {1, 16, 21, 64})
+                same_rows(run(layer, SKINNY, count, args, before), out, row, count, "skinny", count);
         }
+}
+
+namespace {
+
+// Random fp32 numbers on the device.
+struct Numbers : Device {
+    Numbers(size_t count, int orders, uint64_t seed) : Device(make(count, orders, seed)) {}
+    float *floats() const { return static_cast<float *>(data); }
+    static std::vector<uint8_t> make(size_t count, int orders, uint64_t seed) {
+        Random random = {seed};
+        std::vector<uint8_t> bytes(count * 4);
+        for (size_t i = 0; i < count; i++) put(bytes, ELEMENT_F32, i, random.number(orders));
+        return bytes;
+    }
+};
+
+norm_args make_norm(element e, const Numbers &residual, const Numbers &factors, void *out, int32_t D, int32_t T,
+                    int form) {
+    norm_args norm = {};
+    norm.out = out;
+    norm.out_element = e;
+    norm.residual = residual.floats();
+    norm.weight = norm.bias = form & 1 ? factors.floats() : nullptr;
+    norm.kind = form & 2 ? KERNEL_RMS_NORM : KERNEL_LAYER_NORM;
+    norm.eps = 1e-5f;
+    norm.T = T;
+    norm.D = D;
+    return norm;
+}
+
+} // namespace
+
+// The fused norm: the bits of the norm kernel and then the skinny one.
+Test(linear_kernels, fused_norm_gives_the_same_bits) {
+    const struct {
+        int32_t rows, D;
+        bool gated;
+    } cases[] = {{24, 48, false}, {40, 124, true},   {21, 512, false},
+                 {30, 768, true}, {17, 1100, false}, {8, 2052, false}};
+    Stream stream;
+    for (element e : ELEMENTS)
+        for (const auto &c : cases)
+            for (int form = 0; form < 4; form++) {
+                const Layer layer(e, c.rows, c.D, LINEAR_NORM_MAX, (uint64_t)(c.D + form), 3);
+                const Numbers residual((size_t)(LINEAR_NORM_MAX * c.D), 9, 9), factors((size_t)c.D, 2, 10);
+                Device normed(std::vector<uint8_t>((size_t)(LINEAR_NORM_MAX * operand_stride(c.D)) * 4)),
+                    weight(layer.weight_bytes);
+                for (int32_t T = 1; T <= LINEAR_NORM_MAX; T++) {
+                    const std::vector<uint8_t> nothing((size_t)(T * c.rows) * 4);
+                    const norm_args norm = make_norm(e, residual, factors, normed.data, c.D, T, form);
+                    Device one(nothing), two(nothing);
+                    linear_args args = {};
+                    args.out = one.data;
+                    args.in = normed.data;
+                    args.weight = weight.data;
+                    args.element = e;
+                    args.gated = c.gated;
+                    args.activation = KERNEL_SILU;
+                    args.scale = 1;
+                    args.T = T;
+                    args.N = args.out_stride = c.gated ? c.rows / 2 : c.rows;
+                    args.K = c.D;
+                    ok(norm_launch(&norm, stream.stream));
+                    ok(linear_skinny_launch(&args, stream.stream));
+                    args.out = two.data;
+                    args.in = nullptr;
+                    cr_assert(linear_norm_fits(&args, &norm));
+                    ok(linear_fused_launch(&args, &norm, nullptr, stream.stream));
+                    ok(cudaStreamSynchronize(stream.stream));
+                    cr_assert(one.read() == two.read(), "element %d, D %d, T %d, form %d", e, c.D, T, form);
+                }
+            }
+}
+
+// Rotary position and the KV store in the product's launch: the bits of the kernels one after the other, in qkv and pages.
+Test(linear_kernels, fused_rope_gives_the_same_bits) {
+    const struct {
+        int32_t H, Hkv, Dh, rotary, D;
+        bool interleaved, table;
+    } cases[] = {{2, 1, 16, 16, 48, false, true},  {2, 2, 32, 16, 64, false, true}, {3, 1, 48, 32, 52, false, true},
+                 {2, 1, 64, 64, 260, false, true}, {1, 1, 32, 6, 48, true, true},   {2, 1, 48, 48, 32, true, true},
+                 {2, 2, 16, 0, 1024, false, false}};
+    const int32_t positions[] = {5, 0, 130, -1, 7, 8, 9, 10, 3, 2, 1, 63, 64, 65, -1, 100};
+    const int32_t slots[] = {70, 0, 130, -1, 71, 72, 73, 74, 3, 2, 1, 63, 64, 190, -1, 100};
+    const int32_t pages = 3, context = 131;
+    Stream stream;
+    for (element e : ELEMENTS)
+        for (const auto &c : cases)
+            for (int32_t T : {1, 4, 9, 16})
+                for (int form = 0; form < 2; form++) {
+                    const int32_t N = (c.H + 2 * c.Hkv) * c.Dh;
+                    const Layer layer(e, N, c.D, T, (uint64_t)(c.D + T), 3);
+                    const Numbers residual((size_t)(T * c.D), 5, 11), factors((size_t)c.D, 2, 12),
+                        bias((size_t)N, 3, 13);
+                    const Numbers table((size_t)(context * (c.rotary + 1)), 3, 14);
+                    std::vector<uint8_t> tables(2 * sizeof positions);
+                    memcpy(tables.data(), positions, sizeof positions);
+                    memcpy(tables.data() + sizeof positions, slots, sizeof slots);
+                    const std::vector<uint8_t> empty((size_t)(pages * c.Hkv * KV_PAGE_TOKENS * kv_width(c.Dh)) *
+                                                     size_of(e));
+                    const std::vector<uint8_t> nothing((size_t)(T * N) * 4);
+                    Device step(tables), weight(layer.weight_bytes), in(layer.in_bytes(T)), normed(layer.in_bytes(T));
+                    const norm_args norm = make_norm(e, residual, factors, normed.data, c.D, T, 1);
+                    const bool fused_norm = form == 1 && T <= LINEAR_NORM_MAX;
+                    std::vector<uint8_t> qkv[2], keys[2], values[2];
+                    for (int fused = 0; fused < 2; fused++) {
+                        Device out(nothing), k(empty), v(empty);
+                        rope_store_args rope = {};
+                        rope.qkv = static_cast<float *>(out.data);
+                        rope.table = c.table ? table.floats() : nullptr;
+                        rope.rotary = c.rotary;
+                        rope.interleaved = c.interleaved;
+                        rope.k = k.data;
+                        rope.v = v.data;
+                        rope.element = e;
+                        rope.T = T, rope.H = c.H, rope.Hkv = c.Hkv, rope.Dh = c.Dh;
+                        rope.step.position = static_cast<int32_t *>(step.data);
+                        rope.step.slot = rope.step.position + 16;
+                        linear_args args = {};
+                        args.out = out.data;
+                        args.out_stride = args.N = N;
+                        args.in = fused_norm ? (fused ? nullptr : normed.data) : in.data;
+                        args.weight = weight.data;
+                        args.bias = bias.floats();
+                        args.element = e;
+                        args.scale = 1;
+                        args.T = T;
+                        args.K = c.D;
+                        if (fused) {
+                            cr_assert(linear_rope_fits(&args, &rope));
+                            ok(linear_fused_launch(&args, fused_norm ? &norm : nullptr, &rope, stream.stream));
+                        } else {
+                            if (fused_norm) ok(norm_launch(&norm, stream.stream));
+                            ok(linear_skinny_launch(&args, stream.stream));
+                            ok(rope_store_launch(&rope, stream.stream));
+                        }
+                        ok(cudaStreamSynchronize(stream.stream));
+                        qkv[fused] = out.read(), keys[fused] = k.read(), values[fused] = v.read();
+                    }
+                    cr_assert(qkv[0] == qkv[1], "qkv: element %d, Dh %d, rotary %d, T %d", e, c.Dh, c.rotary, T);
+                    cr_assert(keys[0] == keys[1], "keys: element %d, Dh %d, rotary %d, T %d", e, c.Dh, c.rotary, T);
+                    cr_assert(values[0] == values[1], "values: element %d, Dh %d, rotary %d, T %d", e, c.Dh, c.rotary,
+                              T);
+                }
 }
 
 #ifdef TEMPERA_SIMT
@@ -353,7 +513,8 @@ Test(linear_kernels, orders) {
         const Layer layer(e, 43, 540, 70, 5);
         simt::set_order("fwd:1");
         const std::vector<uint8_t> want = run(layer, TILE, 70);
-        for (const char *order : {"fwd:1", "rev:1", "warpfwd:1", "warprev:1", "warprand:1", "warprand:2", "chaos:1", "chaos:2"})
+        for (const char *order :
+             {"fwd:1", "rev:1", "warpfwd:1", "warprev:1", "warprand:1", "warprand:2", "chaos:1", "chaos:2"})
             for (bool late : {true, false}) {
                 cr_assert(simt::set_order(order));
                 simt::set_late_copies(late);

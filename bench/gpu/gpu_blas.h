@@ -1,7 +1,7 @@
-// gpu_blas.cuh: cuBLASLt products as the linear layers have them, for comparisons.
+// gpu_blas.h: cuBLASLt products as the linear layers have them, for comparisons.
 #pragma once
 
-#include "gpu_bench.cuh"
+#include "gpu_bench.h"
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -121,7 +121,7 @@ double fastest_us(const Product<T> &product, cudaStream_t stream, int most, int 
 
 // The rate that shares of the matrix rate are shares of: 8192^3.
 template <typename T> double ceiling_flops(cudaStream_t stream, const T *in, const T *weight, float *out) {
-    enum { SIZE = 8192 };
+    const int SIZE = tiny ? 64 : 8192;
     return 2.0 * SIZE * SIZE * SIZE / fastest_us(Product<T>(in, weight, out, SIZE, SIZE, SIZE), stream, 6, 5) * 1e6;
 }
 

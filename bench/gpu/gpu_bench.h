@@ -1,10 +1,11 @@
-// gpu_bench.cuh: what the GPU benchmarks share: failing on a CUDA error, timing by events with a cold L2, and results as
+// gpu_bench.h: what the GPU benchmarks share: failing on a CUDA error, timing by events with a cold L2, and results as
 // rows of one Markdown table, with the same rows as JSON lines for bench/gpu.sh.
 #pragma once
 
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -28,6 +29,7 @@ namespace gpu {
 // ---- results ----
 
 inline FILE *json_lines;  // of --json FILE, or NULL
+inline bool tiny;         // --tiny: every case once and small, to see that it runs
 inline std::string table; // the name of the current one
 
 // Starts a table; `note` explains its rows.
@@ -70,6 +72,8 @@ inline Device open(int *argc, char **argv) {
         if (strcmp(argv[i], "--json") == 0 && i + 1 < *argc) {
             json_lines = fopen(argv[++i], "a");
             if (!json_lines) perror(argv[i]), exit(1);
+        } else if (strcmp(argv[i], "--tiny") == 0) {
+            tiny = true;
         } else {
             argv[kept++] = argv[i];
         }
@@ -99,22 +103,19 @@ template <typename T> T *device_copy(const std::vector<T> &host) {
     return p;
 }
 
-template <typename T> __global__ void fill_random(T *to, size_t count, uint32_t seed, int spread) {
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += (size_t)gridDim.x * blockDim.x) {
-        uint64_t z = (i + ((uint64_t)seed << 40)) * 0x9E3779B97F4A7C15u;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-        z ^= z >> 31;
-        const float mantissa = 1.0f + (float)(z & 0xFFFF) / 65536.0f;
-        const float value = ldexpf(mantissa, (int)(z >> 16 & 15) % (2 * spread) - spread);
-        to[i] = (T)(z >> 20 & 1 ? value : -value);
+// Random numbers of either sign with exponents spread evenly over -spread … spread - 1, repeated from a block of 2^20.
+template <typename T> void fill(T *to, size_t count, uint64_t seed, int spread) {
+    std::vector<T> block(std::min(count, (size_t)1 << 20));
+    for (T &x : block) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        const uint32_t word = (uint32_t)(seed >> 32);
+        const float value =
+            ldexpf(1.0f + (float)(word & 0xFFFF) / 65536.0f, (int)(word >> 16 & 255) % (2 * spread) - spread);
+        x = (T)(word >> 31 ? value : -value);
     }
-}
-
-// Random numbers of either sign with exponents spread evenly over -spread ... spread - 1; spread is 1, 2, 4 or 8.
-template <typename T> void fill(cudaStream_t stream, T *to, size_t count, uint32_t seed, int spread) {
-    fill_random<<<512, 256, 0, stream>>>(to, count, seed, spread);
-    CHECK(cudaGetLastError());
+    CHECK(cudaMemcpy(to, block.data(), block.size() * sizeof(T), cudaMemcpyHostToDevice));
+    for (size_t at = block.size(); at < count; at += block.size())
+        CHECK(cudaMemcpy(to + at, to, std::min(block.size(), count - at) * sizeof(T), cudaMemcpyDeviceToDevice));
 }
 
 // ---- timing ----
@@ -134,7 +135,8 @@ inline double time_us(cudaStream_t stream, const std::function<void()> &work, in
     CHECK(cudaEventCreate(&start));
     CHECK(cudaEventCreate(&stop));
     std::vector<float> taken;
-    for (int run = -2; run < runs; run++) { // two to warm up
+    if (tiny) runs = 1;
+    for (int run = tiny ? 0 : -2; run < runs; run++) { // two to warm up
         if (flush) CHECK(cudaMemsetAsync(junk, run & 1, junk_bytes, stream));
         CHECK(cudaEventRecord(start, stream));
         work();
@@ -157,6 +159,7 @@ inline double time_graph_us(cudaStream_t stream, int count, const std::function<
                             bool flush = false) {
     cudaGraph_t graph;
     cudaGraphExec_t exec;
+    if (tiny) count = 1;
     CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     for (int i = 0; i < count; i++) work(i);
     CHECK(cudaStreamEndCapture(stream, &graph));
