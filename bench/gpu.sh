@@ -23,6 +23,9 @@ readonly PARTS=(
     "torch 80"
 )
 
+# Test programs of the engine and of whole models that take their device from TEMPERA_TEST_DEVICE.
+readonly MODEL_TESTS=(test_invariance test_engine test_run_ahead test_vectors test_real_models)
+
 die() {
     echo "gpu.sh: $*" >&2
     exit 1
@@ -212,7 +215,7 @@ part_ops() {
 
 part_tests() {
     if is_simt; then skip "the emulated device has them in its own test run"; fi
-    run_tests 40 test_invariance test_engine test_vectors test_arch test_real_models
+    run_tests 40 "${MODEL_TESTS[@]}"
 }
 
 part_probes() {
@@ -423,7 +426,8 @@ build_here() {
 readonly NOT_PACKED='/(ld-linux[^/]*|lib(c|m|dl|pthread|rt|util|resolv|cuda|cublas|cublasLt|nvidia-ml)\.so[^/]*)$'
 
 pack() { # FILE.tar
-    local file=$1 libraries=() size program
+    local file=$1 libraries=() models=() size program
+    for program in "${MODEL_TESTS[@]}"; do models+=(-o -name "$program"); done
     [ -d "$GPU_BUILD" ] || die "--pack: no build folder $GPU_BUILD (give one with --build)"
     folder=$(mktemp -d) # not local: the trap runs outside
     trap 'rm -rf "$folder"' EXIT
@@ -431,7 +435,8 @@ pack() { # FILE.tar
     while read -r program; do
         cp "$program" "$folder/pack/bin/"
     done < <(find -L "$GPU_BUILD" -path '*/CMakeFiles' -prune -o -type f -perm -u+x \( -name tempera -o -name 'libtempera*.so*' \
-        -o -name 'gpu_*' -o -name 'test_*' \) -print | grep -Ev '/(test_(cli|tokenizer|simt)_|test_[a-z]*_kernels|libtempera-simt|gpu_kernels_simt)')
+        -o -name 'gpu_*' -o -name 'test_*ops' -o -name 'test_sampler_*' "${models[@]}" \) \
+        -print | grep -Ev '/(libtempera-simt|gpu_kernels_simt)')
     [ -x "$folder/pack/bin/tempera" ] || die "--pack: no program tempera in $GPU_BUILD"
     [ -e "$folder/pack/bin/libtempera-cuda.so" ] || echo "gpu.sh: --pack: no libtempera-cuda.so in $GPU_BUILD" >&2
     strip "$folder/pack/bin/"* 2>/dev/null

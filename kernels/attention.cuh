@@ -8,9 +8,10 @@
 //     m' = max(m, tile's max)      a = 2^(m - m')      p = 2^(score - m')      l = l a + Σ p      o = o a + P V
 // A query's result is the left fold of its chunk states ascending from an empty state (m = -inf, l = 0, o = 0) by
 //     m' = max(m1, m2)      a = 2^(m1 - m')      b = 2^(m2 - m')      l = fma(l1, a, l2 b)      o = fma(o1, a, o2 b)
-// and in the end o / l. Masked keys score -inf. A tile or chunk that is masked as a whole changes no bit (the guard of base()),
-// so kernels skip those that are out of sight, or do not, as they like. Where a computation runs (which lane, warp, block or
-// kernel, after how many others) is free; each number's own chain of operations is not:
+// and in the end o (1 / l) + 0: a masked tile may turn -0 into 0. Masked keys score -inf. Beyond that, a tile or chunk that is
+// masked as a whole changes no bit (the guard of base()), so kernels skip those that are out of sight, or do not, as they
+// like. Where a computation runs (which lane, warp, block or kernel, after how many others) is free; each number's own chain
+// of operations is not:
 //     q·k    from zero, dims ascending in blocks of 16 (F32: 8), one matrix product step each
 //     P V    o a, then the tile's keys ascending in blocks of 16 (F32: 8), one step each; P rounded to the pages' element
 //     Σ p    of the unrounded p: lane t of four adds its keys ascending, p(2i) + p(2i+1) first; in the chunk's end the four
@@ -314,8 +315,8 @@ DEV void store_tile(const attention_args &a, const query_rows &rows, const place
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         if (rows.token[r] < 0 || d >= Dh) continue;
-        const float inverse = dev::div(1.0f, l[r]), x = dev::mul(o[2 * r], inverse),
-                    y = dev::mul(o[2 * r + 1], inverse);
+        const float inverse = dev::div(1.0f, l[r]);
+        const float x = dev::fma(o[2 * r], inverse, 0.0f), y = dev::fma(o[2 * r + 1], inverse, 0.0f);
         const int32_t stride = fp32 ? a.H * Dh : operand_stride(a.H * Dh);
         const int64_t i = (int64_t)rows.token[r] * stride + rows.head[r] * Dh + d;
         if (sizeof(T) == 4 || fp32) {

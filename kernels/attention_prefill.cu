@@ -6,7 +6,7 @@
 // The pages that any of its rows sees pass through shared memory in pieces, K and V of a tile in turn, SLOTS of them in a ring
 // that is filled in the background; one block barrier a piece.
 // Shared memory: SLOTS pieces, rows of 16-byte words swizzled so that every eight lanes that read together touch all banks;
-// for wide rows also the queries, as operands.
+// F32 and W >= 128: also the queries, as operands. At most 96 KiB.
 // Determinism: a row's arithmetic depends on its own sequence only.
 #include "kernels/attention.cuh"
 #include "kernels/device.cuh"

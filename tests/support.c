@@ -39,7 +39,8 @@ const char *test_source(void) {
     return find_folder("TEMPERA_TEST_SOURCE", TEMPERA_TEST_DIR);
 }
 
-/* A folder beside or below test_source(); `path` is the caller's own static memory, so that no test sees an allocation. */
+/* A folder beside or below test_source(); `path` is the caller's own static memory, so that no test sees an
+ * allocation. */
 enum { SOURCE_PATH = 1024 };
 static const char *source_folder(char path[SOURCE_PATH], const char *name) {
     if (!test_source() || snprintf(path, SOURCE_PATH, "%s/%s", test_source(), name) >= SOURCE_PATH) return NULL;

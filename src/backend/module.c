@@ -6,38 +6,58 @@
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include "base/status.h"
 
 enum { PATH_BYTES = 4096 };
 
-/* The folder of the program or library that this code is in; false when the system does not say. */
-static bool own_folder(char folder[PATH_BYTES]) {
+/* Cuts a file's path down to its folder. */
+static bool keep_folder(char path[PATH_BYTES]) {
+    char *slash = strrchr(path, '/');
+    if (slash) *slash = '\0';
+    return slash != NULL;
+}
+
+/* The folder of the library that this code is in, as the loader knows it. */
+static bool library_folder(char folder[PATH_BYTES]) {
     Dl_info info;
     static const char anchor = 0;
     if (!dladdr(&anchor, &info) || !info.dli_fname) return false;
-    const char *slash = strrchr(info.dli_fname, '/');
-    int length = slash ? (int)(slash - info.dli_fname) : 1;
-    return snprintf(folder, PATH_BYTES, "%.*s", length, slash ? info.dli_fname : ".") < PATH_BYTES;
+    return snprintf(folder, PATH_BYTES, "%s", info.dli_fname) < PATH_BYTES && keep_folder(folder);
 }
 
-/* The first of the places that has the module. The reason why it does not load is kept from a place that has it. */
+/* That of the program, whatever it was called by. */
+static bool program_folder(char folder[PATH_BYTES]) {
+    ssize_t length = readlink("/proc/self/exe", folder, PATH_BYTES - 1);
+    if (length <= 0) return false;
+    folder[length] = '\0';
+    return keep_folder(folder);
+}
+
+/* Opens the module in one folder. False: it is not there; otherwise *module, or NULL and why it does not load. */
+static bool open_in(const char *folder, const char *up, const char *name, void **module, tempera_error *err) {
+    char path[PATH_BYTES + 64];
+    snprintf(path, sizeof path, "%s%s/libtempera-%s.so", folder, up, name);
+    if (access(path, R_OK) != 0) return false;
+    *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!*module) fail(err, TEMPERA_DEVICE, "device %s: %s", name, dlerror());
+    return true;
+}
+
+/* The first of the places that has the module. */
 static void *open_module(const char *name, tempera_error *err) {
-    static const char *const places[] = {"", "/.."};
-    char folder[PATH_BYTES], path[PATH_BYTES + 64];
-    if (own_folder(folder)) {
-        for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-            snprintf(path, sizeof path, "%s%s/libtempera-%s.so", folder, places[i], name);
-            FILE *file = fopen(path, "rb");
-            if (!file) continue;
-            fclose(file);
-            void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-            if (!module) fail(err, TEMPERA_DEVICE, "device %s: %s", name, dlerror());
-            return module;
-        }
-    }
-    snprintf(path, sizeof path, "libtempera-%s.so", name);
-    void *module = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    char folder[PATH_BYTES];
+    void *module;
+    if (library_folder(folder) &&
+        (open_in(folder, "", name, &module, err) || open_in(folder, "/..", name, &module, err)))
+        return module;
+    if (program_folder(folder) &&
+        (open_in(folder, "", name, &module, err) || open_in(folder, "/..", name, &module, err)))
+        return module;
+    snprintf(folder, sizeof folder, "libtempera-%s.so", name);
+    module = dlopen(folder, RTLD_NOW | RTLD_LOCAL);
     if (!module) fail(err, TEMPERA_DEVICE, "device %s: the module libtempera-%s.so is not installed", name, name);
     return module;
 }

@@ -36,8 +36,8 @@ int32_t batch_add_draw(struct batch *batch, const struct branch_draw *draw);
 
 /* Tokens of a sequence. */
 int32_t batch_count(const struct batch *batch, int32_t sequence);
-/* Whether a sequence's row is still there and computed up to what the step adds to it. It may have gone while the step was
- * in flight; no row is made in such a time. */
+/* Whether a sequence's row is still there and computed up to what the step adds to it. It may have gone while the step
+ * was in flight; no row is made in such a time. */
 bool batch_is_live(const struct batch *batch, const struct rows *rows, int32_t sequence);
 bool batch_is_void(const struct batch *batch, const struct rows *rows); /* none is */
 

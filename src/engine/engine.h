@@ -1,6 +1,6 @@
 /* engine.h: continuous batching of requests over rows and branches.
  *
- *     submit → queue → branches on a row → [schedule → forward → draw → group by (row, token) → fork or finish] → sample
+ * submit → queue → branches on a row → [schedule → forward → draw → group by (row, token) → fork or finish] → sample
  *
  * Where the backend runs ahead, the next step is submitted before the last one's tokens are known, whenever it needs
  * nothing of them but to be fed back (run_ahead.c). A sample that turns out to have ended leaves an entry in it that
@@ -18,7 +18,8 @@
 
 enum { MAX_PENDING_REQUESTS = 65536 };
 
-/* Pending requests. `cancelled` is written by any thread, the rest by the engine's. An id is generation << 16 | slot. */
+/* Pending requests. `cancelled` is written by any thread, the rest by the engine's. An id is generation << 16 |
+ * slot. */
 struct request_slot {
     _Atomic uint64_t cancelled; /* the id to cancel */
     struct request *request;    /* owned; NULL = free */
@@ -100,11 +101,11 @@ tempera_status engine_send(struct engine *engine, struct batch *batch, tempera_e
 tempera_status engine_wait(struct engine *engine, tempera_error *err);
 /* Both, for the batch that was built in batch[0] while nothing is in flight. */
 tempera_status engine_forward(struct engine *engine, int32_t prefill_tokens, tempera_error *err);
-/* Builds, in `next`, the step after the one in `flying`, which is in flight. Empty: there is nothing in it, or it cannot be
- * told yet (run_ahead.c). */
+/* Builds, in `next`, the step after the one in `flying`, which is in flight. Empty: there is nothing in it, or it
+ * cannot be told yet (run_ahead.c). */
 void engine_build_ahead(struct engine *engine, const struct batch *flying, struct batch *next);
-/* Adds one draw for every branch of the row, from the logits of view token `token`. history: how many tokens the sequence
- * has when it is drawn; all of them but perhaps the last are known. */
+/* Adds one draw for every branch of the row, from the logits of view token `token`. history: how many tokens the
+ * sequence has when it is drawn; all of them but perhaps the last are known. */
 void engine_add_draws(const struct engine *engine, struct batch *batch, int32_t row, int32_t token, int32_t history);
 /* Takes the token a branch drew: statistics, text, stop rules, on_token. True when the branch goes on; else it was
  * finished (engine_finish) and freed. The row is computed to its length and does not hold the token yet. */

@@ -75,9 +75,9 @@ tempera_status network_create(struct network **network, const struct model *mode
                               const struct network_plan *plan, tempera_error *err);
 void network_free(struct network *network);
 
-/* Submits one step: forward, logits (when R > 0), draws (when B > 0). Allocates nothing. Token ids must be below V, positions
- * below the plan's context: the caller has checked them. Where the backend runs ahead, a second step may be submitted
- * before the first is waited for. After a failure nothing was submitted, and the next step may be tried. */
+/* Submits one step: forward, logits (when R > 0), draws (when B > 0). Allocates nothing. Token ids must be below V,
+ * positions below the plan's context: the caller has checked them. Where the backend runs ahead, a second step may be
+ * submitted before the first is waited for. After a failure nothing was submitted, and the next step may be tried. */
 tempera_status network_submit(struct network *network, const struct batch_view *view, tempera_error *err);
 /* Waits for the oldest submitted step; results [view->B], or NULL. */
 tempera_status network_wait(struct network *network, struct draw_result *results, tempera_error *err);

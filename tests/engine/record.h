@@ -1,5 +1,5 @@
-/* record.h: runs requests on an engine and keeps, for every sample, its tokens, a hash of its statistics and one of every
- * logits row it was drawn from. Two runs that promise equal samples must give equal records. */
+/* record.h: runs requests on an engine and keeps, for every sample, its tokens, a hash of its statistics and one of
+ * every logits row it was drawn from. Two runs that promise equal samples must give equal records. */
 #ifndef TESTS_RECORD_H
 #define TESTS_RECORD_H
 

@@ -1,5 +1,6 @@
-/* P1: a sample depends on weights, prompt, settings, seed and sample index, never on what else the engine does: one step at
- * a time, with every row of logits looked at, and then with the engine running ahead. Runs on every device (support.h). */
+/* P1: a sample depends on weights, prompt, settings, seed and sample index, never on what else the engine does: one
+ * step at a time, with every row of logits looked at, and then with the engine running ahead. Runs on every device
+ * (support.h). */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>

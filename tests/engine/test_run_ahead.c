@@ -121,7 +121,7 @@ Test(run_ahead, changes_nothing) {
         expect_same_counts(one, ahead);
         if (variant == 0 && !test_device_is_emulated())
             cr_assert_eq(late_draws - draws, (int64_t)ahead->stats.generated_tokens, "a draw in vain");
-        if (!test_device_is_emulated()) { /* all steps but the first few overlap the one before; pieces of prompts wait */
+        if (!test_device_is_emulated()) { /* all but the first few overlap the one before; pieces of prompts wait */
             int64_t waits = (int64_t)ahead->stats.steps - (late_overlaps - overlaps);
             cr_assert_leq(waits, variant == 2 ? 16 : 6, "%ld of %lu steps wait", (long)waits, ahead->stats.steps);
         }

@@ -13,8 +13,8 @@ struct single {
     int32_t *scratch;               /* [3, context] token indices, positions, slots of one step */
 };
 
-/* Opens the device under test (support.h; instructions, of the cpu alone, NULL: the best) and a network of this context on
- * it. Close it after a failure too. */
+/* Opens the device under test (support.h; instructions, of the cpu alone, NULL: the best) and a network of this context
+ * on it. Close it after a failure too. */
 tempera_status single_open(struct single *s, const struct model *model, const char *instructions, enum weight_type type,
                            int32_t context, tempera_error *err);
 void single_close(struct single *s);

@@ -99,7 +99,8 @@ static void check_logits(struct single *s, const cJSON *root, int32_t sequence, 
     mem_free(expected);
 }
 
-/* The folder lacks the biases of c_attn, which the model does have: they are in the file that the folder was made from. */
+/* The folder lacks the biases of c_attn, which the model does have: they are in the file that the folder was made
+ * from. */
 static char *complete_folder(void) {
     static const char *const names[NANO_L] = {"transformer.h.0.attn.c_attn.bias", "transformer.h.1.attn.c_attn.bias",
                                               "transformer.h.2.attn.c_attn.bias"};

@@ -12,8 +12,8 @@
 #include "support.h"
 #include "variant.h"
 
-/* Whether the device keeps operands and KV pages in 16 bits: then errors are relative to how far the log-probabilities of a
- * row spread (its largest distance from their mean), else absolute. */
+/* Whether the device keeps operands and KV pages in 16 bits: then errors are relative to how far the log-probabilities
+ * of a row spread (its largest distance from their mean), else absolute. */
 static bool is_rounded(enum weight_type type) {
     return strcmp(test_device(), "cpu") != 0 && type != WEIGHT_F32;
 }

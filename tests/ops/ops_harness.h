@@ -45,8 +45,8 @@ float *ops_new(struct ops *o, size_t count, float fill);
 void ops_drop(struct ops *o, int keep);
 void ops_get(struct ops *o, float *host, const float *device, size_t count);
 
-/* Operands for weights of `type`: [T, K] elements, each row operand_bytes long. put rounds to nearest even, new is all NaN,
- * get checks that what is beyond K is zero. */
+/* Operands for weights of `type`: [T, K] elements, each row operand_bytes long. put rounds to nearest even, new is all
+ * NaN, get checks that what is beyond K is zero. */
 void *ops_put_operand(struct ops *o, enum weight_type type, const float *rows, int32_t T, int32_t K);
 void *ops_new_operand(struct ops *o, enum weight_type type, int32_t T, int32_t K);
 void ops_get_operand(struct ops *o, float *rows, const void *operand, enum weight_type type, int32_t T, int32_t K);

@@ -110,10 +110,10 @@ void reference_rotate(double *head, const float *table, int32_t rotary, bool int
 }
 
 /* Each score is off by e = scale (Σ|q k| times a dot product's error, + what the errors of q and k do) and a few
- * roundings; a weight exp(score - max) then by 2e relative (score and maximum), plus the exponential's own and one factor
- * for every rescaling (a span's, at least 16 keys each); a quotient Σ p v / Σ p moves by at most twice that in Σ p |v| / Σ p.
- * Where elements are of 16 bits, q, k, v and the weights p are rounded too; F16 weights below 2^-14 of the largest keep
- * 2^-25. */
+ * roundings; a weight exp(score - max) then by 2e relative (score and maximum), plus the exponential's own and one
+ * factor for every rescaling (a span's, at least 16 keys each); a quotient Σ p v / Σ p moves by at most twice that in Σ
+ * p |v| / Σ p. Where elements are of 16 bits, q, k, v and the weights p are rounded too; F16 weights below 2^-14 of the
+ * largest keep 2^-25. */
 void reference_attention(struct arithmetic a, double *out, double *bound, const double *q, double query_error,
                          const double *keys, double key_error, const float *values, int32_t count, int32_t Dh,
                          double scale, double softcap) {

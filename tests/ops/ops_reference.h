@@ -1,9 +1,9 @@
 /* ops_reference.h: the ops in double precision, from their definitions, with a bound on what a target may differ.
  *
  * Each function gives the value and, in `bound`, the largest error that a correct implementation can make whatever its
- * order of summation. In fp32: u = 2^-24 is one rounding, a dot product of n terms is within (n + 2) u Σ|a b| (Higham 3.1),
- * and functions pass errors on through their derivative. What tensor cores do instead is said once, in struct arithmetic.
- * Nothing here is tuned to an implementation. */
+ * order of summation. In fp32: u = 2^-24 is one rounding, a dot product of n terms is within (n + 2) u Σ|a b| (Higham
+ * 3.1), and functions pass errors on through their derivative. What tensor cores do instead is said once, in struct
+ * arithmetic. Nothing here is tuned to an implementation. */
 #ifndef TESTS_OPS_REFERENCE_H
 #define TESTS_OPS_REFERENCE_H
 
@@ -20,11 +20,11 @@ struct reference_value {
 
 /* How a target multiplies for weights (and KV pages) of one type: the numeric contract that tests hold it to.
  *
- * fp32 (the cpu): inputs as they are; every product and sum rounded to fp32.
- * Tensor cores, 16-bit types: inputs, too, are rounded to the type first. Products are exact; sums are chains of steps of
- * 16 products, each adding at most 2^-22 of the absolute sum (cores truncate, and align to the largest term).
- * Tensor cores, F32: a = hi + lo in TF32 (11 bits each), three products hi hi, hi lo, lo hi. What is left out of a, of b and
- * lo lo are 2^-22 of |a b| each; sums are chains of steps of 8 products, three times as many. */
+ * fp32 (the cpu): inputs as they are; every product and sum rounded to fp32. Tensor cores, 16-bit types: inputs, too,
+ * are rounded to the type first. Products are exact; sums are chains of steps of 16 products, each adding at most 2^-22
+ * of the absolute sum (cores truncate, and align to the largest term). Tensor cores, F32: a = hi + lo in TF32 (11 bits
+ * each), three products hi hi, hi lo, lo hi. What is left out of a, of b and lo lo are 2^-22 of |a b| each; sums are
+ * chains of steps of 8 products, three times as many. */
 struct arithmetic {
     enum weight_type type;
     bool tensor;
@@ -57,8 +57,9 @@ void reference_norm(double *out, double *bound, const double *x, const float *we
 /* In place. */
 void reference_rotate(double *head, const float *table, int32_t rotary, bool interleaved);
 
-/* One query over keys [count, Dh] and values [count, Dh], which the target rounds to its element type itself; query_error
- * and key_error bound the absolute error of every element of its own q and k before that. out [Dh], bound [Dh]. */
+/* One query over keys [count, Dh] and values [count, Dh], which the target rounds to its element type itself;
+ * query_error and key_error bound the absolute error of every element of its own q and k before that. out [Dh], bound
+ * [Dh]. */
 void reference_attention(struct arithmetic a, double *out, double *bound, const double *q, double query_error,
                          const double *keys, double key_error, const float *values, int32_t count, int32_t Dh,
                          double scale, double softcap);
