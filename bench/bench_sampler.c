@@ -80,8 +80,8 @@ static tempera_status measure(struct cpu_sampler *sampler, const float *row, int
     for (int32_t b = 0; b < branches; b++) {
         params[b] = *p;
         params[b].sample = b;
-        draws[b] = (struct branch_draw){
-            .params = &params[b], .forced = -1, .history = history, .prompt_count = HISTORY / 2};
+        draws[b] =
+            (struct branch_draw){.params = &params[b], .forced = -1, .history = history, .prompt_count = HISTORY / 2};
     }
     for (int i = 0; i < REPEATS; i++) {
         for (int32_t b = 0; b < branches; b++) draws[b].history_count = HISTORY + i;

@@ -3,9 +3,10 @@
 // A block of four warps owns (decode sequence, KV head, 16 of the query heads that share it, chunk of 256 keys). Warp w
 // computes the scores of the chunk's tile w; weights go through shared memory, and then warp w owns the result's dims tiles
 // w, w + 4, … over all of the chunk's keys. K and V come straight from global memory, 12 … 16 words of 16 bytes a lane in
-// flight (narrow heads and F32: 8); the first values are on their way while the softmax runs. The chunk's state goes to args.states [pair][chunk] as
-// [dims / 8][lane] o of the lane's fragment and [lane] (m, m, l, l); rows that are no query's are never written or read. The
-// last block of a pair (sequence, KV head, heads) to finish folds all states ascending; a pair with one chunk needs none.
+// flight (narrow heads and F32: 8); the first values are on their way while the softmax runs.
+// The chunk's state goes to args.states [pair][chunk] as [dims / 8][lane] o of the lane's fragment and [lane] (m, m, l, l);
+// rows that are no query's are never written or read. The last block of a pair (sequence, KV head, heads) to finish folds all
+// states ascending; a pair with one chunk needs none.
 // Shared memory: the chunk's weights as operands (8 KiB; F32: 16 KiB), each tile's row maxima and sums (2 KiB);
 // F32 and W >= 128: the queries, as operands (W / 32 KiB; F32: W / 16 KiB).
 // Determinism: the number of chunks and blocks decides who computes and nothing else.

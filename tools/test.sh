@@ -125,7 +125,7 @@ if tools/check_readme.sh; then pass; else fail "tools/check_readme.sh"; fi
 say "format"
 # Versions differ in details; the tree is formatted with this one.
 if clang-format --version 2>/dev/null | grep -q 'version 14\.'; then
-    if find src include kernels tools tests bench \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print0 2>/dev/null |
+    if find src include kernels tools tests bench \( -name '*.c' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' \) -print0 2>/dev/null |
         xargs -0 clang-format --dry-run -Werror >"$logs/format.log" 2>&1; then
         pass
     else
@@ -144,6 +144,14 @@ elif cmake --build build/release --target kernels_static >"$logs/kernels-static.
 else
     tail -5 "$logs/kernels-static.log"
     fail "the static report of the kernels, for compute capability 8.0 and 9.0 (whole log: $logs/kernels-static.log)"
+fi
+if [ ! -e build/release/libtempera-simt.so ]; then
+    skip "bench/gpu.sh on the emulated device: there are no CUDA headers"
+elif bench/gpu.sh --simt --build build/release --out build/gpu-simt >"$logs/gpu-simt.log" 2>&1; then
+    pass
+else
+    tail -5 "$logs/gpu-simt.log"
+    fail "bench/gpu.sh on the emulated device (whole log: $logs/gpu-simt.log)"
 fi
 
 say "address and undefined-behaviour sanitizers"

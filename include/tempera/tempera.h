@@ -106,7 +106,7 @@ typedef struct tempera_engine_options {
                                  at most 1 GiB and at least one full context */
     bool unshared;            /* every sample on a row of its own: for tests and comparisons */
     bool no_prefix_reuse;     /* do not keep prompt pages for later requests */
-    bool fast;                /* cuda: large matrix products by whatever is fastest; a sample's last bits may then depend
+    bool fast; /* cuda: large matrix products by whatever is fastest; a sample's last bits may then depend
                                  on what is computed beside it */
 } tempera_engine_options;
 tempera_engine_options tempera_engine_options_default(void); /* auto, 64 rows, 1024 branches, 512 step tokens */

@@ -120,7 +120,7 @@ struct random_source {
  * at source row first + g * stride. Covers plain, concatenated (q|k|v), sliced (fused qkv) and per-head interleaved
  * layouts. Source element (n, k) is data[n * K + k], or data[k * source_rows + n] when transposed (GPT-2's Conv1D). */
 struct weight_piece {
-    const void *data; /* host, [source_rows, K] or transposed [K, source_rows]; may be unaligned */
+    const void *data;                   /* host, [source_rows, K] or transposed [K, source_rows]; may be unaligned */
     const struct random_source *random; /* given where info.makes_random: instead of data */
     enum weight_type type;
     size_t source_rows;

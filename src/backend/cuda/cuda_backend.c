@@ -111,11 +111,8 @@ static tempera_status cuda_open(struct backend **backend, const struct backend_o
 
 static void cuda_info(const struct backend *backend, struct backend_info *info) {
     const struct cuda_backend *b = (const struct cuda_backend *)backend;
-    *info = (struct backend_info){.name = BACKEND_NAME,
-                                  .threads = 1,
-                                  .page_tokens = KV_PAGE_TOKENS,
-                                  .run_ahead = true,
-                                  .makes_random = true};
+    *info = (struct backend_info){
+        .name = BACKEND_NAME, .threads = 1, .page_tokens = KV_PAGE_TOKENS, .run_ahead = true, .makes_random = true};
     snprintf(info->device, sizeof info->device, "%s", b->device);
     snprintf(info->instructions, sizeof info->instructions, "%s", b->architecture);
     if (cudaMemGetInfo(&info->memory_free, &info->memory_total) != cudaSuccess)
