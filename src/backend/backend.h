@@ -228,6 +228,9 @@ struct backend_limits {
     enum weight_type type; /* of the weights; a device keeps operands and KV pages in it */
 };
 
+/* At least one of everything, and query heads that fall into groups. */
+tempera_status backend_limits_check(const struct backend_limits *limits, tempera_error *err);
+
 struct backend_info {
     char name[16];         /* "cpu", "cuda", "simt" */
     char device[96];       /* processor or GPU model name */

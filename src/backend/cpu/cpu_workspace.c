@@ -74,36 +74,10 @@ size_t cpu_workspace_bytes(const struct cpu_backend *b, const struct backend_lim
            cpu_sampler_workspace(limits->V, limits->max_branches, limits->max_logits, b->threads);
 }
 
-static tempera_status check_limits(const struct backend_limits *l, tempera_error *err) {
-    const struct {
-        const char *name;
-        int32_t value;
-    } fields[] = {{"L", l->L},
-                  {"D", l->D},
-                  {"H", l->H},
-                  {"Hkv", l->Hkv},
-                  {"Dh", l->Dh},
-                  {"F", l->F},
-                  {"V", l->V},
-                  {"context", l->context},
-                  {"max_tokens", l->max_tokens},
-                  {"max_logits", l->max_logits},
-                  {"max_branches", l->max_branches},
-                  {"pages", l->pages}};
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (fields[i].value < 1)
-            return fail(err, TEMPERA_INVALID_ARGUMENT, "limit %s: expected at least 1, found %d", fields[i].name,
-                        (int)fields[i].value);
-    if (l->H % l->Hkv != 0)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%d query heads are not a multiple of %d key/value heads", (int)l->H,
-                    (int)l->Hkv);
-    return TEMPERA_OK;
-}
-
 tempera_status cpu_prepare(struct backend *backend, const struct backend_limits *limits, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     if (b->workspace) return fail(err, TEMPERA_INVALID_ARGUMENT, "the backend is already prepared");
-    TRY(check_limits(limits, err));
+    TRY(backend_limits_check(limits, err));
     size_t kv_bytes;
     if (!size_mul((size_t)limits->L * (size_t)limits->pages, cpu_kv_page_bytes(limits), &kv_bytes))
         return fail_memory(err, SIZE_MAX, "the KV pages");

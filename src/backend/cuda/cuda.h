@@ -56,8 +56,7 @@ struct cuda_backend {
     int32_t capability, processors;    /* 90; SMs */
     bool fast;
     cudaStream_t stream;
-    bool failed;      /* a sticky error: every later call says so */
-    size_t allocated; /* device bytes of alloc and prepare, for messages */
+    bool failed; /* a sticky error: every later call says so */
 
     /* prepare */
     bool prepared;
@@ -67,10 +66,9 @@ struct cuda_backend {
     void *memory;         /* owns every device pointer below */
     unsigned char *tables;
     struct cuda_tables layout;
-    void
-        *operand; /* [max(max_tokens, max_logits), stride(max K)] linear inputs that came as fp32; normed logits rows */
+    void *operand; /* [max(max_tokens, max_logits), stride(max K)]: linear inputs given as fp32, normed logits rows */
     float *states; /* attention: chunk states of at most `splits` pairs of a decode sequence and a chunk */
-    int32_t splits, row_pages, page_capacity;
+    int32_t splits, page_capacity;
     uint32_t *counters;
     int32_t *copies;          /* [2 max_branches] page copies: from, to */
     int32_t *copies_host;     /* pinned, the same */

@@ -15,7 +15,7 @@ static size_t larger(size_t a, size_t b) {
 /* Everything that depends on the limits alone. */
 struct step_memory {
     struct cuda_tables tables;
-    int32_t row_pages, page_capacity, splits;
+    int32_t page_capacity, splits;
     size_t kv_page; /* of K or of V of one layer */
     size_t at_tables, at_operand, at_states, at_counters, at_copies, at_linear, at_draw, total;
 };
@@ -48,9 +48,9 @@ static int32_t max_inputs(const struct backend_limits *l) {
 
 static void plan_memory(struct step_memory *m, const struct cuda_backend *b, const struct backend_limits *l) {
     const int32_t most_rows = l->max_logits < l->max_tokens ? l->max_logits : l->max_tokens;
-    m->row_pages = (int32_t)ceil_div((size_t)l->context, KV_PAGE_TOKENS);
-    m->page_capacity = (int32_t)larger((size_t)most_rows, 16) * m->row_pages;
-    m->kv_page = (size_t)l->Hkv * KV_PAGE_TOKENS * (size_t)kv_width(l->Dh) * weight_type_size(l->type);
+    m->page_capacity = (int32_t)(larger((size_t)most_rows, 16) * ceil_div((size_t)l->context, KV_PAGE_TOKENS));
+    const int32_t width = kv_width(l->Dh) > 0 ? kv_width(l->Dh) : l->Dh; /* too wide: prepare refuses it */
+    m->kv_page = (size_t)l->Hkv * KV_PAGE_TOKENS * (size_t)width * weight_type_size(l->type);
     plan_tables(&m->tables, l, m->page_capacity);
 
     const size_t state = attention_state_bytes(1, 1, l->H, l->Hkv, l->Dh);
@@ -82,28 +82,7 @@ void cuda_sizes(const struct backend *backend, const struct backend_limits *limi
 /* ---- prepare ------------------------------------------------------------------------------------------------------- */
 
 static tempera_status check_limits(const struct backend_limits *l, tempera_error *err) {
-    const struct {
-        const char *name;
-        int32_t value;
-    } fields[] = {{"L", l->L},
-                  {"D", l->D},
-                  {"H", l->H},
-                  {"Hkv", l->Hkv},
-                  {"Dh", l->Dh},
-                  {"F", l->F},
-                  {"V", l->V},
-                  {"context", l->context},
-                  {"max_tokens", l->max_tokens},
-                  {"max_logits", l->max_logits},
-                  {"max_branches", l->max_branches},
-                  {"pages", l->pages}};
-    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
-        if (fields[i].value < 1)
-            return fail(err, TEMPERA_INVALID_ARGUMENT, "limit %s: expected at least 1, found %d", fields[i].name,
-                        fields[i].value);
-    if (l->H % l->Hkv != 0)
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%d query heads are not a multiple of %d key/value heads", l->H,
-                    l->Hkv);
+    TRY(backend_limits_check(l, err));
     if (kv_width(l->Dh) == 0)
         return fail(err, TEMPERA_UNSUPPORTED, "heads of width %d: on a GPU 256 is the most", l->Dh);
     return TEMPERA_OK;
@@ -134,7 +113,6 @@ tempera_status cuda_prepare(struct backend *backend, const struct backend_limits
     b->limits = *limits;
     b->kv_page_bytes = m.kv_page;
     b->layout = m.tables;
-    b->row_pages = m.row_pages;
     b->page_capacity = m.page_capacity;
     b->splits = m.splits;
     tempera_status status;
