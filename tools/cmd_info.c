@@ -20,7 +20,7 @@ static const struct arg info_args_table[] = {
      .offset = offsetof(struct info_args, batch),
      .meta = "N",
      .text = "distinct sequences computed at once, for the plan",
-     .initial = "64",
+     .initial = "1",
      .low = 1,
      .high = 65536},
 };
