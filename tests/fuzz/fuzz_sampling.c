@@ -79,7 +79,12 @@ static void draw(const tempera_sampling *s, const uint8_t control[4], const floa
     for (int32_t i = 0; i < HISTORY; i++) history[i] = (i * (control[0] % 7 + 1)) % (control[1] + 1);
     struct branch_params params;
     require(branch_params_build(&params, s, control[2], NULL, suppress, 2, NULL) == TEMPERA_OK);
-    struct branch_draw branch = {&params, 0, -1, history, control[0] % (HISTORY + 1), control[0] % (HISTORY + 1) / 2};
+    struct branch_draw branch = {.params = &params,
+                                 .row = 0,
+                                 .forced = -1,
+                                 .history = history,
+                                 .history_count = control[0] % (HISTORY + 1),
+                                 .prompt_count = control[0] % (HISTORY + 1) / 2};
     struct batch_view view = {.R = 1, .B = 1, .branch = &branch};
     struct draw_result first, result;
     for (int i = 0; i < 3; i++) {
