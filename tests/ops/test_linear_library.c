@@ -117,9 +117,25 @@ static long products(const char *log) {
     return count;
 }
 
+/* As if the verdicts were those of another version of the library. */
+static void change_version(FILE *file) {
+    char line[256];
+    static const char word[] = "library ";
+    cr_assert_not_null(fgets(line, sizeof line, file));
+    const long at = ftell(file);
+    cr_assert(fgets(line, sizeof line, file) && strncmp(line, word, strlen(word)) == 0, "%s", line);
+    fseek(file, at + (long)strlen(word), SEEK_SET);
+    fputc('9', file);
+}
+
 static void damage(const char *path, int how) {
     FILE *file = fopen(path, "r+");
     cr_assert_not_null(file);
+    if (how == 4) {
+        change_version(file);
+        fclose(file);
+        return;
+    }
     fseek(file, 0, SEEK_END);
     const long length = ftell(file);
     for (long at = how == 0 ? length / 2 : 0; at < length; at += how == 2 ? 13 : length) {
@@ -143,14 +159,18 @@ static void check(const char *backend) {
         setenv("XDG_CACHE_HOME", "/dev/null/nowhere", 1);
         float *want = run_layers(backend, type, false);
         setenv("XDG_CACHE_HOME", folder, 1);
-        for (int round = 0; round < 6; round++) { /* written, read, and damaged in four ways */
+        for (int round = 0; round < 7; round++) { /* written, read, damaged in four ways, of another library */
             const long before = products(log);
             float *got = run_layers(backend, type, false);
             if (before >= 0 && round == 1) cr_assert_gt(products(log), before, "the library was not used");
             cr_assert(memcmp(got, want, LAYER_COUNT * T * F * sizeof *got) == 0, "round %d has other bits", round);
             free(got);
+            if (before >= 0 && round == 6) {
+                cr_assert_eq(products(log), before, "used on the word of another version");
+                cr_assert_not(verdict_file(folder, path), "and kept");
+            }
             if (!verdict_file(folder, path)) break; /* no library on this machine */
-            if (round >= 1 && round < 5) damage(path, round - 1);
+            if (round >= 1 && round < 6) damage(path, round - 1);
         }
         float *fast = run_layers(backend, type, true);
         for (int i = 0; i < LAYER_COUNT * T * F; i++)

@@ -84,7 +84,8 @@ enum {
     CANDIDATES = 8,    /* of the heuristic, for one class */
     TIMED_RUNS = 3,    /* of which the fastest counts */
     REMEMBERED = 256,  /* shapes in the file */
-    LINE_BYTES = 1024
+    LINE_BYTES = 1024,
+    PATH_MOST = 640
 };
 static const int32_t class_rows[CLASSES][CLASS_TESTS] = {{65, 100, 128}, {129, 256, 512}, {513, 1000, CLASS_MOST}};
 
@@ -111,9 +112,12 @@ struct cuda_library {
     struct matrices m[3];    /* by enum element; F32 unused */
     struct verdict verdict[SHAPES];
     int32_t verdicts;
-    /* With all verdicts remembered, the library is loaded while the weights are. */
+    /* With all verdicts remembered, the library is loaded while the weights are. One of another version than they were
+     * found with is not used, and its file goes, so that the next start finds them again. */
     pthread_t loader;
     bool loading;
+    size_t version;       /* that is expected; 0: any */
+    char file[PATH_MOST]; /* what they were remembered in */
 };
 
 static int class_of(int32_t T) {
@@ -166,8 +170,12 @@ static void *load(void *argument) {
     struct cuda_library *l = argument;
     if (cudaSetDevice(0) != cudaSuccess || !load_calls(&l->calls)) return NULL;
     if (l->calls.Create(&l->handle) || !create_matrices(&l->calls, &l->m[ELEMENT_F16], CUDA_R_16F) ||
-        !create_matrices(&l->calls, &l->m[ELEMENT_BF16], CUDA_R_16BF))
+        !create_matrices(&l->calls, &l->m[ELEMENT_BF16], CUDA_R_16BF)) {
         unload(l);
+    } else if (l->version && l->version != l->calls.GetVersion()) {
+        unload(l);
+        remove(l->file);
+    }
     return NULL;
 }
 
@@ -461,11 +469,13 @@ static tempera_status probe_shape(struct cuda_library *l, struct probe *p, struc
 
 /* ---- verdicts that are remembered --------------------------------------------------------------------------------- */
 
-/* The file: a line that says what its verdicts hold for, then a line for each shape:
+/* The file: a line that says what its verdicts hold for, one with the version of the library that they were found with
+ * (which is known only once it is loaded), then a line for each shape:
  *     element rows K fast tried, three algorithms as hexadecimal digits or "-", checksum of the line up to here
  * A file that is not like this is as good as none, and so is a line. */
 struct memory_file {
-    char folder[512], path[640], heading[LINE_BYTES];
+    char folder[512], path[PATH_MOST], heading[LINE_BYTES];
+    size_t version; /* of the library; 0: there is no file */
 };
 
 static uint64_t checksum(const char *text, size_t length) { /* FNV-1a */
@@ -486,8 +496,8 @@ static bool locate(struct memory_file *file, const struct cuda_library *l) {
         return false;
     }
     if (length >= (int)sizeof file->folder || cudaDriverGetVersion(&driver) != cudaSuccess) return false;
-    snprintf(file->heading, sizeof file->heading, "tempera linear 1, toolkit %d, driver %d, cuBLASLt %d, %s, %s",
-             CUDART_VERSION, driver, CUBLAS_VERSION, l->b->architecture, l->b->device);
+    snprintf(file->heading, sizeof file->heading, "tempera linear 2, %s, toolkit %d, driver %d, %s, %s", BACKEND_BUILD,
+             CUDART_VERSION, driver, l->b->architecture, l->b->device);
     snprintf(file->path, sizeof file->path, "%s/linear-%016llx", file->folder,
              (unsigned long long)checksum(file->heading, strlen(file->heading)));
     return true;
@@ -547,15 +557,17 @@ static bool read_line(const char *line, size_t length, struct verdict *v) {
 }
 
 /* What the file holds; 0 verdicts when it is missing or of no use. The caller frees. */
-static struct verdict *read_file(const struct memory_file *file, int32_t *count) {
+static struct verdict *read_file(struct memory_file *file, int32_t *count) {
     char *text = NULL;
     size_t length = 0;
     *count = 0;
+    file->version = 0;
     struct verdict *v = mem_array(REMEMBERED, sizeof *v);
     if (!v || file_read(file->path, (size_t)REMEMBERED * LINE_BYTES, &text, &length, NULL) != TEMPERA_OK) return v;
     const size_t heading = strlen(file->heading);
     const char *line = text, *end;
-    if (length > heading && memcmp(text, file->heading, heading) == 0 && text[heading] == '\n')
+    if (length > heading && memcmp(text, file->heading, heading) == 0 &&
+        sscanf(text + heading, "\nlibrary %zu", &file->version) == 1 && file->version > 0)
         for (line += heading + 1; *count < REMEMBERED && (end = strchr(line, '\n')) != NULL; line = end + 1)
             if (read_line(line, (size_t)(end - line), &v[*count])) ++*count;
     mem_free(text);
@@ -576,7 +588,7 @@ static void write_file(const struct memory_file *file, const struct verdict *v, 
     snprintf(beside, sizeof beside, "%s.%ld", file->path, (long)getpid());
     FILE *out = fopen(beside, "w");
     if (!out) return;
-    bool written = fprintf(out, "%s\n", file->heading) > 0;
+    bool written = fprintf(out, "%s\nlibrary %zu\n", file->heading, file->version) > 0;
     for (int32_t i = 0; i < count && written; i++) {
         write_line(line, &v[i]);
         written = fputs(line, out) >= 0;
@@ -663,7 +675,7 @@ static bool any_use(const struct cuda_library *l) {
 
 tempera_status cuda_library_create(struct cuda_library **library, struct cuda_backend *b,
                                    const struct backend_limits *limits, tempera_error *err) {
-    struct memory_file file;
+    struct memory_file file = {.version = 0};
     bool recalled[SHAPES] = {false};
     int32_t count = 0;
     struct verdict *known = NULL;
@@ -677,11 +689,19 @@ tempera_status cuda_library_create(struct cuda_library **library, struct cuda_ba
     const bool located = locate(&file, l);
     if (located) known = read_file(&file, &count);
     if (recall(l, known, count, recalled)) {
+        l->version = file.version;
+        if (located) memcpy(l->file, file.path, sizeof l->file);
         if (any_use(l)) l->loading = real_time && pthread_create(&l->loader, NULL, load, l) == 0;
         if (any_use(l) && !l->loading) load(l);
     } else {
         load(l);
         if (l->handle) {
+            if (file.version != l->calls.GetVersion()) { /* what another version gave is no verdict on this one */
+                count = l->verdicts = 0;
+                add_shapes(l, limits);
+                recall(l, known, count, recalled);
+            }
+            file.version = l->calls.GetVersion();
             TRY_GOTO(probe_shapes(l, limits, recalled, err));
             if (known) remember(l, &file, known, count);
         }

@@ -3,8 +3,8 @@
  * In the default mode an algorithm is used only where it gave the same bits as our own kernels: for every shape of weight
  * and class of T, the heuristic's candidates without split-K run on random numbers of widely spread exponents, and the
  * fastest of those that match is kept, when it is faster than ours. In the fast mode bits are not compared. The verdicts are
- * remembered in a small file, by toolkit, driver, library and GPU, so that they are found once. Without the library, or
- * where nothing matches, our kernels do the work: a verdict changes speed, never bits.
+ * remembered in a small file, by build, toolkit, driver, library and GPU, so that they are found once. Without the
+ * library, or where nothing matches, our kernels do the work: a verdict changes speed, never bits.
  *
  * F32 is never the library's: ours are three TF32 products, which it cannot match. */
 #ifndef BACKEND_CUDA_LIBRARY_H
