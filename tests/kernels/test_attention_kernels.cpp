@@ -1,110 +1,16 @@
 // test_attention_kernels.cpp: the attention kernels by themselves: contract A (decode, prefill in any pieces, launch sizes,
 // pages and neighbours give the same bits), and the distance to double precision. Runs on the emulation, and built with the
 // real runtime on a GPU.
-#include <criterion/criterion.h>
-#include <cuda_runtime_api.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-
-extern "C" {
-#include "base/num.h"
-}
-#include "kernels/kernels.h"
-#ifdef TEMPERA_SIMT
-#include "simt_emu.h"
-#endif
+#include "kernel_test.h"
 
 namespace {
 
-const element ELEMENTS[] = {ELEMENT_F32, ELEMENT_F16, ELEMENT_BF16};
 const char *const NAMES[] = {"f32", "f16", "bf16"};
 
-struct Random {
-    uint64_t state;
-    double uniform() { // (0, 1)
-        state += 0x9E3779B97F4A7C15u;
-        uint64_t z = state;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-        return ((double)((z ^ (z >> 31)) >> 11) + 0.5) * 0x1p-53;
-    }
-    float normal() {
-        const double radius = std::sqrt(-2 * std::log(uniform()));
-        return (float)(radius * std::cos(6.283185307179586 * uniform()));
-    }
-};
-
-size_t size_of(element e) {
-    return e == ELEMENT_F32 ? 4 : 2;
-}
 // Of one rounding to the element, relative.
 double unit_of(element e) {
     return e == ELEMENT_F32 ? 0x1p-24 : e == ELEMENT_F16 ? 0x1p-11 : 0x1p-8;
 }
-
-float rounded(element e, float x) {
-    if (e == ELEMENT_F16) return f16_to_float(float_to_f16(x));
-    return e == ELEMENT_BF16 ? bf16_to_float(float_to_bf16(x)) : x;
-}
-
-void put(std::vector<uint8_t> &bytes, element e, size_t i, float x) {
-    if (e == ELEMENT_F32) {
-        memcpy(&bytes[4 * i], &x, 4);
-    } else {
-        const uint16_t h = e == ELEMENT_F16 ? float_to_f16(x) : float_to_bf16(x);
-        memcpy(&bytes[2 * i], &h, 2);
-    }
-}
-
-float get(const uint8_t *bytes, element e, size_t i) {
-    uint16_t h;
-    float x;
-    if (e == ELEMENT_F32) {
-        memcpy(&x, bytes + 4 * i, 4);
-        return x;
-    }
-    memcpy(&h, bytes + 2 * i, 2);
-    return e == ELEMENT_F16 ? f16_to_float(h) : bf16_to_float(h);
-}
-
-#ifdef TEMPERA_SIMT
-const char *last_error() {
-    return simt_last_error();
-}
-#else
-const char *last_error() {
-    return "";
-}
-#endif
-void ok(cudaError_t error) {
-    cr_assert_eq(error, cudaSuccess, "%s: %s", cudaGetErrorString(error), last_error());
-}
-
-struct Device {
-    void *data = nullptr;
-    size_t bytes;
-    explicit Device(size_t size) : bytes(size) { ok(cudaMalloc(&data, std::max<size_t>(bytes, 16))); } // not written
-    Device(const void *from, size_t size) : Device(size) { ok(cudaMemcpy(data, from, bytes, cudaMemcpyHostToDevice)); }
-    template <typename T> explicit Device(const std::vector<T> &from) : Device(from.data(), from.size() * sizeof(T)) {}
-    ~Device() { cudaFree(data); }
-    Device(const Device &) = delete;
-    template <typename T> std::vector<T> read() const {
-        std::vector<T> to(bytes / sizeof(T));
-        ok(cudaMemcpy(to.data(), data, bytes, cudaMemcpyDeviceToHost));
-        return to;
-    }
-    template <typename T> T *as() const { return static_cast<T *>(data); }
-};
-
-struct Stream {
-    cudaStream_t stream = nullptr;
-    Stream() { ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)); }
-    ~Stream() { cudaStreamDestroy(stream); }
-};
 
 struct Heads {
     int32_t H, Hkv, Dh, window;

@@ -1,107 +1,11 @@
 // test_linear_kernels.cpp: the linear kernels by themselves: contract G (bits that depend on nothing but the row, the weight
 // and its shape), the error bounds of linear.cuh against double precision, and every epilogue. Runs on the emulation, and
 // built with the real runtime on a GPU.
-#include <criterion/criterion.h>
-#include <cuda_runtime_api.h>
-
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
-
-extern "C" {
-#include "base/num.h"
-}
-#include "kernels/kernels.h"
-#ifdef TEMPERA_SIMT
-#include "simt_emu.h"
-#endif
+#include "kernel_test.h"
 
 namespace {
 
 constexpr uint32_t CANARY = 0x7FC0BEEFu; // a NaN
-const element ELEMENTS[] = {ELEMENT_F32, ELEMENT_F16, ELEMENT_BF16};
-
-struct Random {
-    uint64_t state;
-    uint32_t word() {
-        state += 0x9E3779B97F4A7C15u;
-        uint64_t z = state;
-        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-        z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-        return (uint32_t)((z ^ (z >> 31)) >> 32);
-    }
-    // Both signs, 24 significant bits, exponents over `orders` binary orders around 1.
-    float number(int orders) {
-        float mantissa = 1.0f + (float)(word() & 0x7FFFFF) * 0x1p-23f;
-        int exponent = (int)(word() % (uint32_t)orders) - orders / 2;
-        return std::ldexp(word() & 1 ? -mantissa : mantissa, exponent);
-    }
-};
-
-size_t size_of(element e) {
-    return e == ELEMENT_F32 ? 4 : 2;
-}
-
-float rounded(element e, float x) {
-    if (e == ELEMENT_F16) return f16_to_float(float_to_f16(x));
-    return e == ELEMENT_BF16 ? bf16_to_float(float_to_bf16(x)) : x;
-}
-
-void put(std::vector<uint8_t> &bytes, element e, size_t i, float x) {
-    if (e == ELEMENT_F32) {
-        memcpy(&bytes[4 * i], &x, 4);
-    } else {
-        uint16_t h = e == ELEMENT_F16 ? float_to_f16(x) : float_to_bf16(x);
-        memcpy(&bytes[2 * i], &h, 2);
-    }
-}
-
-float get(const std::vector<uint8_t> &bytes, element e, size_t i) {
-    uint16_t h;
-    float x;
-    if (e == ELEMENT_F32) {
-        memcpy(&x, &bytes[4 * i], 4);
-        return x;
-    }
-    memcpy(&h, &bytes[2 * i], 2);
-    return e == ELEMENT_F16 ? f16_to_float(h) : bf16_to_float(h);
-}
-
-#ifdef TEMPERA_SIMT
-const char *last_error() {
-    return simt_last_error();
-}
-#else
-const char *last_error() {
-    return "";
-}
-#endif
-void ok(cudaError_t error) {
-    cr_assert_eq(error, cudaSuccess, "%s: %s", cudaGetErrorString(error), last_error());
-}
-
-struct Device {
-    void *data = nullptr;
-    size_t bytes;
-    explicit Device(const std::vector<uint8_t> &from) : bytes(from.size()) {
-        ok(cudaMalloc(&data, bytes));
-        ok(cudaMemcpy(data, from.data(), bytes, cudaMemcpyHostToDevice));
-    }
-    ~Device() { cudaFree(data); }
-    Device(const Device &) = delete;
-    std::vector<uint8_t> read() const {
-        std::vector<uint8_t> to(bytes);
-        ok(cudaMemcpy(to.data(), data, bytes, cudaMemcpyDeviceToHost));
-        return to;
-    }
-};
-
-struct Stream {
-    cudaStream_t stream = nullptr;
-    Stream() { ok(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking)); }
-    ~Stream() { cudaStreamDestroy(stream); }
-};
 
 enum Kernel { SKINNY, TILE, EPILOGUE };
 
@@ -214,7 +118,7 @@ Test(linear_kernels, close_to_double_precision) {
                     }
                     const double blocks = operand_stride(s.K) / 16;
                     const double bound = size * (e == ELEMENT_F32 ? (blocks + 40) * 0x1p-24 : blocks * 0x1p-22);
-                    const double error = std::fabs(get(out, ELEMENT_F32, (size_t)(t * s.rows + n)) - sum);
+                    const double error = std::fabs(get(out.data(), ELEMENT_F32, (size_t)(t * s.rows + n)) - sum);
                     cr_assert(error <= bound, "element %d, K %d: error %g, bound %g", e, s.K, error, bound);
                     worst = std::fmax(worst, error / bound);
                 }
@@ -300,7 +204,7 @@ void check_epilogue(const Layer &layer, const linear_args &args, const std::vect
     for (int32_t t = 0; t < T; t++) {
         for (int32_t n = 0; n < N; n++) {
             auto term = [&](int32_t column) {
-                const double sum = get(sums, ELEMENT_F32, (size_t)(t * layer.rows + column));
+                const double sum = get(sums.data(), ELEMENT_F32, (size_t)(t * layer.rows + column));
                 return sum * args.scale + (args.bias ? layer.bias[(size_t)column] : 0);
             };
             const double x = term(n), up = args.gated ? term(N + n) : 1;
@@ -308,16 +212,17 @@ void check_epilogue(const Layer &layer, const linear_args &args, const std::vect
             if (args.softcap != 0) v = args.softcap * std::tanh(v / args.softcap);
             const double before = args.accumulate ? old[(size_t)(t * N + n)] : 0;
             // The sums' own rounding, 19 units of the activation (activation.cuh), the products, the cap and the addition.
-            const double sized = (std::fabs(x) + std::fabs(get(sums, ELEMENT_F32, (size_t)(t * layer.rows + n)))) * 1.2;
+            const double sized =
+                (std::fabs(x) + std::fabs(get(sums.data(), ELEMENT_F32, (size_t)(t * layer.rows + n)))) * 1.2;
             const double bound = 0x1p-24 * (4 * sized * std::fabs(up) + 24 * std::fabs(v) + 4 * std::fabs(v + before)) +
                                  0x1p-24 * 4 * std::fabs(activation(args.activation, x)) * std::fabs(up) +
                                  unit * std::fabs(v) * 1.01 + (o == ELEMENT_F16 ? 0x1p-25 : 0x1p-126);
-            const double got = get(out, o, (size_t)t * (size_t)stride + (size_t)n);
+            const double got = get(out.data(), o, (size_t)t * (size_t)stride + (size_t)n);
             cr_assert(std::fabs(got - (v + before)) <= bound, "row %d, column %d: %g, expected %g, bound %g", t, n, got,
                       v + before, bound);
         }
         for (int32_t n = N; n < stride; n++) {
-            const float beyond = get(out, o, (size_t)t * (size_t)stride + (size_t)n);
+            const float beyond = get(out.data(), o, (size_t)t * (size_t)stride + (size_t)n);
             if (o == ELEMENT_F32) {
                 cr_assert_eq(float_bits(beyond), CANARY, "row %d, column %d was written", t, n);
             } else {
