@@ -95,20 +95,21 @@ static void lay_out(struct engine *e, struct layout *layout, const tempera_plan 
 /* "Fits" means it fits: what the device has free now, against the plan, before anything is allocated. */
 static tempera_status check_memory(const tempera_plan *plan, tempera_error *err) {
     const size_t need = plan->total - plan->host; /* make_plan has checked the sum */
-    const double gib = 0x1p-30;
+    const double mib = 0x1p-20;
     if (plan->device_memory == 0 || need <= plan->device_free) return TEMPERA_OK;
     const size_t over = need - plan->device_free;
     const char *remedy = over < plan->kv ? "less KV memory or a shorter context would fit"
-                         : plan->weights > plan->device_free
-                             ? "the weights alone are too much: a 16-bit dtype halves F32 weights"
-                             : "fewer rows, a shorter context and less KV memory would fit";
+                         : plan->weights <= plan->device_free
+                             ? "fewer rows, a shorter context and less KV memory may fit"
+                         : strcmp(plan->dtype, "f32") == 0 ? "a 16-bit dtype halves the weights"
+                                                           : "the weights alone are too much for it";
     return fail(
         err, TEMPERA_OUT_OF_MEMORY,
-        "the plan needs %.2f GiB on %s (weights %.2f, KV %.2f, activations %.2f, workspace %.2f); %.2f of %.2f GiB "
-        "are free, %.2f too little: %s",
-        (double)need * gib, plan->device_name, (double)plan->weights * gib, (double)plan->kv * gib,
-        (double)plan->activations * gib, (double)plan->workspace * gib, (double)plan->device_free * gib,
-        (double)plan->device_memory * gib, (double)over * gib, remedy);
+        "the plan needs %.1f MiB on %s (weights %.1f, KV %.1f, activations %.1f, workspace %.1f); %.1f of %.1f MiB "
+        "are free, %.1f too little: %s",
+        (double)need * mib, plan->device_name, (double)plan->weights * mib, (double)plan->kv * mib,
+        (double)plan->activations * mib, (double)plan->workspace * mib, (double)plan->device_free * mib,
+        (double)plan->device_memory * mib, (double)over * mib, remedy);
 }
 
 static size_t piece_bytes(const struct tokenizer *tokenizer) {
