@@ -108,7 +108,8 @@ static void header(struct strbuf *out, const struct results *results, size_t pro
         const char *name = results->setting_names->items[sample->setting_index];
         strbuf_printf(out, "%ssetting %d (%s)", between, sample->setting_index, name), between = ", ";
     }
-    if (sample->sampling->n > 1) strbuf_printf(out, "%ssample %d", between, sample->sample_index);
+    if (sample->sampling->n > 1 || sample->sampling->first_sample > 0)
+        strbuf_printf(out, "%ssample %d", between, sample->sample_index);
     strbuf_text(out, " <==\n");
 }
 
@@ -138,7 +139,8 @@ static void print_slot(struct results *results, struct result_slot *slot) {
 }
 
 void results_add(struct results *results, size_t prompt, const tempera_sample *sample) {
-    size_t index = prompt * results->per_prompt + results->first[sample->setting_index] + (size_t)sample->sample_index;
+    size_t place = (size_t)(sample->sample_index - sample->sampling->first_sample);
+    size_t index = prompt * results->per_prompt + results->first[sample->setting_index] + place;
     struct result_slot *slot = &results->slots[index];
     bool nothing = sample->finish == TEMPERA_FINISH_CANCELLED && sample->token_count == 0;
     if (sample->finish == TEMPERA_FINISH_CANCELLED) results->cancelled++;

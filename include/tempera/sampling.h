@@ -31,6 +31,7 @@ extern "C" {
     X(INT, no_repeat_ngram, 0, 0, 1024, "no n tokens in a row appear twice; 0 = off")                         \
     X(SEED, seed, 0, 0, UINT64_MAX, "key of the noise; equal seeds give equal samples")                       \
     X(INT, n, 1, 1, 1048576, "samples per setting")                                                           \
+    X(INT, first_sample, 0, 0, 1048575, "index of the first of the n samples")                                \
     X(INT, max_tokens, 128, 0, INT32_MAX, "stop after this many generated tokens")                            \
     X(INT, min_tokens, 0, 0, INT32_MAX, "no end-of-text or stop token before this many generated tokens")     \
     X(BOOL, ignore_eos, false, false, true, "go on after the end-of-text token")                              \

@@ -5,6 +5,9 @@
  * A **request** is one prompt × a list of settings × n samples. All samples start on one row of the batch, so the
  * prompt is computed once; samples share a row for as long as they have chosen the same tokens.
  *
+ * The n samples of a setting have the indices first_sample … first_sample + n - 1; the index keys the noise and is what
+ * callbacks see, so that any sample can be made again alone, and more of them added to those that are there.
+ *
  * A sample's tokens depend on the weights, the prompt's tokens, its setting, its seed and its sample index (and on the
  * instruction set or GPU architecture), never on what else the engine is doing.
  *

@@ -151,7 +151,7 @@ tempera_status request_create(struct request **request, const tempera_request *f
     memcpy(r->prompt, from->prompt, from->prompt_count * sizeof *r->prompt);
     for (int32_t s = 0; s < r->setting_count; s++) {
         TRY_GOTO(copy_setting(r, &r->settings[s], &from->settings[s], limits, err));
-        r->settings[s].first_sample = r->samples;
+        r->settings[s].first_ordinal = r->samples;
         r->samples += from->settings[s].n;
     }
     TRY_GOTO(allocate_stats(r, err));
@@ -174,7 +174,7 @@ int32_t request_setting_of(const struct request *request, int64_t ordinal) {
     int32_t low = 0, high = request->setting_count - 1;
     while (low < high) {
         int32_t middle = low + (high - low + 1) / 2;
-        if (request->settings[middle].first_sample <= ordinal) {
+        if (request->settings[middle].first_ordinal <= ordinal) {
             low = middle;
         } else {
             high = middle - 1;
@@ -183,8 +183,14 @@ int32_t request_setting_of(const struct request *request, int64_t ordinal) {
     return low;
 }
 
+int32_t request_sample_of(const struct request *request, int32_t setting, int64_t ordinal) {
+    const struct setting *s = &request->settings[setting];
+    return s->sampling.first_sample + (int32_t)(ordinal - s->first_ordinal);
+}
+
 tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index) {
     const struct setting *s = &request->settings[setting];
     if (s->sampling.logprobs < 0 || !request->stats) return NULL;
-    return request->stats + s->first_stat + (size_t)sample * (size_t)s->max_tokens + (size_t)index;
+    size_t place = (size_t)(sample - s->sampling.first_sample);
+    return request->stats + s->first_stat + place * (size_t)s->max_tokens + (size_t)index;
 }

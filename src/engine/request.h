@@ -14,7 +14,7 @@ struct setting {
     const int32_t *end_tokens; /* [end_count] eos (unless ignored), then stop_token_ids */
     int32_t end_count, eos_count;
     struct branch_params params; /* of sample 0 */
-    int64_t first_sample;        /* ordinal of its sample 0 in the request */
+    int64_t first_ordinal;       /* of its first sample in the request */
     size_t first_stat;           /* into request.stats, when logprobs >= 0 */
 };
 
@@ -51,6 +51,8 @@ void request_free(struct request *request);
 
 /* The setting that sample `ordinal` (setting-major) belongs to. */
 int32_t request_setting_of(const struct request *request, int64_t ordinal);
+/* The index of sample `ordinal`, which is one of that setting's. */
+int32_t request_sample_of(const struct request *request, int32_t setting, int64_t ordinal);
 /* The stat of a sample's token `index`, with its top arrays in place, or NULL. */
 tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index);
 

@@ -197,7 +197,7 @@ void engine_drop_unstarted(struct engine *e, struct request *request) {
         int64_t ordinal = request->admitted++;
         int32_t s = request_setting_of(request, ordinal);
         struct ending ending = {.setting = s,
-                                .sample = (int32_t)(ordinal - request->settings[s].first_sample),
+                                .sample = request_sample_of(request, s, ordinal),
                                 .tokens = request->prompt,
                                 .text_limit = SIZE_MAX,
                                 .finish = TEMPERA_FINISH_CANCELLED,

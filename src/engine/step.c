@@ -55,7 +55,7 @@ static void start_sample(struct engine *e, struct request *request, int32_t row)
     struct branch *branch = &e->rows.branch[b];
     *branch = (struct branch){.request = request,
                               .setting = s,
-                              .sample = (int32_t)(ordinal - setting->first_sample),
+                              .sample = request_sample_of(request, s, ordinal),
                               .params = setting->params,
                               .detok = request->detok};
     branch->params.sample = branch->sample;

@@ -126,6 +126,45 @@ Test(cli_generate, samples_come_in_order) {
     cli_free(&run);
 }
 
+#define APART                                                                                                          \
+    "generate", "-q", "-p", "Once", "-p", "The dog", "--setting", "top_k=9", "--max-tokens", "12", "--logprobs", "1"
+
+Test(cli_generate, samples_can_be_made_apart) {
+    struct cli whole = cli(NULL, APART, "--n", "5", "--json", NULL);
+    struct cli part = cli(NULL, APART, "--n", "2", "--first-sample", "3", "--json", NULL);
+    expect_done(&whole);
+    expect_done(&part);
+    cr_assert_eq(cli_lines(part.out), 4);
+    for (int line = 0; line < 4; line++) {
+        int prompt = line / 2, sample = 3 + line % 2;
+        cJSON *a = cli_json(whole.out, prompt * 5 + sample), *b = cli_json(part.out, line);
+        cr_expect_eq(cli_number(b, "prompt_index"), prompt);
+        cr_expect_eq(cli_number(b, "sample_index"), sample);
+        cr_expect_eq(cli_number(b, "settings.first_sample"), 3);
+        cr_expect_str_eq(cli_string(b, "settings_source.first_sample"), "flag");
+        cr_expect(cJSON_Compare(cli_get(a, "token_ids"), cli_get(b, "token_ids"), true));
+        cr_expect(cJSON_Compare(cli_get(a, "logprobs"), cli_get(b, "logprobs"), true));
+        cJSON_Delete(a);
+        cJSON_Delete(b);
+    }
+    cli_free(&whole);
+    cli_free(&part);
+}
+
+Test(cli_generate, a_sample_made_apart_has_its_number_in_the_header) {
+    struct cli whole = cli(NULL, APART, "--n", "5", NULL);
+    struct cli part = cli(NULL, APART, "--first-sample", "4", NULL);
+    expect_done(&whole);
+    expect_done(&part);
+    const char *from = strstr(whole.out, "==> prompt 1, sample 4 <==\n");
+    const char *to = strstr(part.out, "==> prompt 1, sample 4 <==\n");
+    cr_assert(from && to, "%s", part.out);
+    cr_expect_str_eq(from, to);
+    cli_free(&whole);
+    cli_free(&part);
+}
+#undef APART
+
 Test(cli_generate, json_is_an_array) {
     struct cli run =
         cli(NULL, "generate", "-q", "-p", "Once", "--n", "3", "--max-tokens", "2", "--format", "json", NULL);

@@ -35,7 +35,7 @@ static struct record *record_of(const struct job *job, int32_t setting, int32_t 
     if (!job->record) return NULL;
     size_t at = 0;
     for (int32_t s = 0; s < setting; s++) at += (size_t)job->settings[s].n;
-    return job->record + at + (size_t)sample;
+    return job->record + at + (size_t)(sample - job->settings[setting].first_sample);
 }
 
 /* The logits row that the token of this event was drawn from. */

@@ -231,6 +231,34 @@ static void check_whole_pages(struct scene *scene) {
     engine_close(e);
 }
 
+/* Samples 0 … 7 of two settings, against samples 0 … 2 and 3 … 7 made apart. */
+static void check_first_sample(struct scene *scene, bool unshared, bool independent) {
+    enum { TWO = 2, WHOLE = 8, PARTS = 2 };
+    static const int32_t first[PARTS] = {0, 3}, n[PARTS] = {3, 5};
+    static struct record whole[TWO * WHOLE], part[TWO * WHOLE];
+    tempera_sampling settings[TWO] = {scene->settings[1], scene->settings[2]};
+    tempera_engine_options o = options();
+    o.unshared = unshared;
+    struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
+    struct job job = scene->job[0];
+    job.settings = settings;
+    job.setting_count = TWO;
+    for (int s = 0; s < TWO; s++) settings[s].independent = independent, settings[s].n = WHOLE;
+    job.record = whole;
+    run_jobs(e, &job, 1);
+    cr_assert(whole[0].count != whole[3].count || memcmp(whole[0].tokens, whole[3].tokens, sizeof whole[0].tokens) != 0,
+              "sample 3 is sample 0: the test tests nothing");
+    job.record = part;
+    for (int p = 0; p < PARTS; p++) {
+        for (int s = 0; s < TWO; s++) settings[s].first_sample = first[p], settings[s].n = n[p];
+        run_jobs(e, &job, 1);
+        for (int s = 0; s < TWO; s++) {
+            expect_equal(whole + s * WHOLE + first[p], part + s * n[p], (size_t)n[p], "samples made apart");
+        }
+    }
+    engine_close(e);
+}
+
 static void check_all(const char *folder) {
     struct scene *scene = scene_open(folder);
     struct engine *e = test_engine_open(
@@ -247,6 +275,7 @@ static void check_all(const char *folder) {
         check_prefix(scene);
         check_whole_pages(scene);
         check_among_settings(scene);
+        for (int way = 0; way < 4; way++) check_first_sample(scene, way & 1, way & 2);
     }
     scene_close(scene);
 }

@@ -104,6 +104,10 @@ Test(settings, every_field_at_its_range_edges) {
         {"n", "0", false},
         {"n", "1048576", true},
         {"n", "1048577", false},
+        {"first_sample", "0", true},
+        {"first_sample", "-1", false},
+        {"first_sample", "1048575", true},
+        {"first_sample", "1048576", false},
         {"max_tokens", "0", true},
         {"max_tokens", "-1", false},
         {"min_tokens", "0", true},
@@ -409,8 +413,8 @@ Test(settings, independent_noise) {
         seen[i + 1] = build(&other).seed;
         for (size_t j = 0; j <= i; j++) cr_assert_neq(seen[i + 1], seen[j], "%s", shaping[i][0]);
     }
-    static const char *const neutral[][2] = {
-        {"n", "5"}, {"max_tokens", "7"}, {"logprobs", "3"}, {"echo", "true"}, {"ignore_eos", "true"}};
+    static const char *const neutral[][2] = {{"n", "5"},        {"first_sample", "5"}, {"max_tokens", "7"},
+                                             {"logprobs", "3"}, {"echo", "true"},      {"ignore_eos", "true"}};
     for (size_t i = 0; i < sizeof neutral / sizeof neutral[0]; i++) {
         tempera_sampling other = s;
         cr_assert_eq(set(&other, neutral[i][0], neutral[i][1]), TEMPERA_OK);
