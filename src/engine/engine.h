@@ -2,6 +2,11 @@
  *
  * submit → queue → branches on a row → [schedule → forward → draw → group by (row, token) → fork or finish] → sample
  *
+ * Samples start in waves: all settings' sample k, then their sample k + 1 …, because settings share the noise of equal
+ * sample index. A wave starts whole, and as many waves start together, on one row, as there are branches for, but only
+ * once no row waits: then the device has less to do than it could, and nothing is gained by starting earlier. So sharing
+ * does not depend on max_rows; rows that find no slot wait with their pages (rows.h).
+ *
  * Where the backend runs ahead, the next step is submitted before the last one's tokens are known, whenever it needs
  * nothing of them but to be fed back (run_ahead.c). A sample that turns out to have ended leaves an entry in it that
  * nobody looks at.
@@ -101,6 +106,8 @@ tempera_status engine_send(struct engine *engine, struct batch *batch, tempera_e
 tempera_status engine_wait(struct engine *engine, tempera_error *err);
 /* Both, for the batch that was built in batch[0] while nothing is in flight. */
 tempera_status engine_forward(struct engine *engine, int32_t prefill_tokens, tempera_error *err);
+/* Whether samples could be started now, if no row is waiting. */
+bool engine_can_start(const struct engine *engine);
 /* Builds, in `next`, the step after the one in `flying`, which is in flight. Empty: there is nothing in it, or it
  * cannot be told yet (run_ahead.c). */
 void engine_build_ahead(struct engine *engine, const struct batch *flying, struct batch *next);

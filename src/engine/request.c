@@ -130,6 +130,58 @@ static tempera_status start_text(struct request *r, const struct tokenizer *toke
     return TEMPERA_OK;
 }
 
+/* ---- waves ----------------------------------------------------------------------------------------------------- */
+
+/* Finds the settings that have sample `sample`, and what the next index is that adds one. */
+static void gather_wave(struct request *r) {
+    struct wave *w = &r->wave;
+    w->count = 0;
+    w->entry = INT32_MAX;
+    for (int32_t s = 0; s < r->setting_count; s++) {
+        const tempera_sampling *sampling = &r->settings[s].sampling;
+        int32_t place = w->sample - sampling->first_sample;
+        if (place < 0) {
+            if (sampling->first_sample < w->entry) w->entry = sampling->first_sample;
+        } else if (place < sampling->n) {
+            w->setting[w->count++] = s;
+        }
+    }
+}
+
+/* Leaves those out whose last sample is before the wave's. */
+static void thin_wave(struct request *r) {
+    struct wave *w = &r->wave;
+    int32_t kept = 0;
+    for (int32_t i = 0; i < w->count; i++) {
+        const tempera_sampling *sampling = &r->settings[w->setting[i]].sampling;
+        if (w->sample - sampling->first_sample < sampling->n) w->setting[kept++] = w->setting[i];
+    }
+    w->count = kept;
+}
+
+/* The wave of the next sample index that any setting has; empty when there is none. */
+static void next_wave(struct request *r) {
+    struct wave *w = &r->wave;
+    w->next = 0;
+    w->sample++;
+    thin_wave(r);
+    if (w->sample == w->entry) gather_wave(r);
+    while (w->count == 0 && w->entry < INT32_MAX) {
+        w->sample = w->entry;
+        gather_wave(r);
+    }
+}
+
+static tempera_status first_wave(struct request *r, tempera_error *err) {
+    r->wave = (struct wave){
+        .setting = arena_array(&r->arena, (size_t)r->setting_count, sizeof *r->wave.setting), .sample = -1, .entry = 0};
+    if (!r->wave.setting) return fail_memory(err, (size_t)r->setting_count * sizeof *r->wave.setting, "a request");
+    next_wave(r);
+    return TEMPERA_OK;
+}
+
+/* ---- life ------------------------------------------------------------------------------------------------------ */
+
 tempera_status request_create(struct request **request, const tempera_request *from,
                               const struct request_limits *limits, tempera_error *err) {
     tempera_status status = TEMPERA_OK;
@@ -151,9 +203,9 @@ tempera_status request_create(struct request **request, const tempera_request *f
     memcpy(r->prompt, from->prompt, from->prompt_count * sizeof *r->prompt);
     for (int32_t s = 0; s < r->setting_count; s++) {
         TRY_GOTO(copy_setting(r, &r->settings[s], &from->settings[s], limits, err));
-        r->settings[s].first_ordinal = r->samples;
         r->samples += from->settings[s].n;
     }
+    TRY_GOTO(first_wave(r, err));
     TRY_GOTO(allocate_stats(r, err));
     TRY_GOTO(start_text(r, limits->tokenizer, err));
     *request = r;
@@ -170,22 +222,16 @@ void request_free(struct request *request) {
     mem_free(request);
 }
 
-int32_t request_setting_of(const struct request *request, int64_t ordinal) {
-    int32_t low = 0, high = request->setting_count - 1;
-    while (low < high) {
-        int32_t middle = low + (high - low + 1) / 2;
-        if (request->settings[middle].first_ordinal <= ordinal) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    return low;
+int32_t request_wave_left(const struct request *request) {
+    return request->wave.count - request->wave.next;
 }
 
-int32_t request_sample_of(const struct request *request, int32_t setting, int64_t ordinal) {
-    const struct setting *s = &request->settings[setting];
-    return s->sampling.first_sample + (int32_t)(ordinal - s->first_ordinal);
+void request_take_sample(struct request *request, int32_t *setting, int32_t *sample) {
+    struct wave *w = &request->wave;
+    *setting = w->setting[w->next++];
+    *sample = w->sample;
+    request->started++;
+    if (w->next == w->count) next_wave(request);
 }
 
 tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index) {

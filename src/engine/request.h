@@ -14,8 +14,16 @@ struct setting {
     const int32_t *end_tokens; /* [end_count] eos (unless ignored), then stop_token_ids */
     int32_t end_count, eos_count;
     struct branch_params params; /* of sample 0 */
-    int64_t first_ordinal;       /* of its first sample in the request */
     size_t first_stat;           /* into request.stats, when logprobs >= 0 */
+};
+
+/* The samples of a request that are to be started next: the settings that have sample `sample`. Settings share noise of
+ * equal sample index, so a wave that starts together stays on few rows. */
+struct wave {
+    int32_t *setting; /* [count] of [setting_count], ascending; those from `next` on are not started yet */
+    int32_t count, next;
+    int32_t sample;
+    int32_t entry; /* the next index that is the first one of a setting; INT32_MAX: of none */
 };
 
 struct request {
@@ -25,10 +33,11 @@ struct request {
     int32_t prompt_count;
     struct setting *settings; /* [setting_count] */
     int32_t setting_count;
-    int64_t samples;            /* over all settings */
-    int64_t admitted, finished; /* samples started, samples ended */
-    struct detok detok;         /* state after the prompt: where every sample's text starts */
-    tempera_token_stat *stats;  /* samples with logprobs, max_tokens each; or NULL */
+    int64_t samples; /* over all settings */
+    struct wave wave;
+    int64_t started, finished; /* samples */
+    struct detok detok;        /* state after the prompt: where every sample's text starts */
+    tempera_token_stat *stats; /* samples with logprobs, max_tokens each; or NULL */
     void *user;
     void (*on_token)(const tempera_token_event *event);
     void (*on_sample)(const tempera_sample *sample);
@@ -49,10 +58,10 @@ tempera_status request_create(struct request **request, const tempera_request *f
                               const struct request_limits *limits, tempera_error *err);
 void request_free(struct request *request);
 
-/* The setting that sample `ordinal` (setting-major) belongs to. */
-int32_t request_setting_of(const struct request *request, int64_t ordinal);
-/* The index of sample `ordinal`, which is one of that setting's. */
-int32_t request_sample_of(const struct request *request, int32_t setting, int64_t ordinal);
+/* How many samples of the current wave are not started; 0 when all samples of the request are. */
+int32_t request_wave_left(const struct request *request);
+/* Takes the next sample to start. There must be one. Samples come in order of sample index, then of setting. */
+void request_take_sample(struct request *request, int32_t *setting, int32_t *sample);
 /* The stat of a sample's token `index`, with its top arrays in place, or NULL. */
 tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index);
 

@@ -25,6 +25,7 @@ void rows_init(struct rows *rows, struct layout *layout, const struct rows_limit
         .free_branches = limits->max_branches,
         .waiting_first = NO_INDEX,
         .waiting_last = NO_INDEX,
+        .parked_youngest = NO_INDEX,
     };
     kvcache_init(&rows->kv, layout, limits->pages, limits->page_tokens, limits->reuse);
     int32_t *tokens = layout_array(layout, row_count * row_tokens, sizeof *tokens);
@@ -71,10 +72,8 @@ void rows_add_branch(struct rows *rows, int32_t row, int32_t branch) {
 
 /* ---- the waiting list, ascending by order ---- */
 
-static void waiting_insert(struct rows *rows, int32_t row) {
+static void waiting_insert(struct rows *rows, int32_t row, int32_t after) {
     struct row *r = &rows->row[row];
-    int32_t after = rows->waiting_last;
-    while (after != NO_INDEX && rows->row[after].order > r->order) after = rows->row[after].prev;
     r->prev = after;
     r->next = after == NO_INDEX ? rows->waiting_first : rows->row[after].next;
     if (r->prev == NO_INDEX) {
@@ -90,6 +89,21 @@ static void waiting_insert(struct rows *rows, int32_t row) {
     r->state = ROW_WAITING;
 }
 
+/* A new row is younger than all that wait. */
+static void waiting_append(struct rows *rows, int32_t row) {
+    waiting_insert(rows, row, rows->waiting_last);
+}
+
+/* A row that was active is older than all, or nearly all, that wait. */
+static void waiting_return(struct rows *rows, int32_t row) {
+    int32_t after = NO_INDEX, next = rows->waiting_first;
+    while (next != NO_INDEX && rows->row[next].order < rows->row[row].order) {
+        after = next;
+        next = rows->row[next].next;
+    }
+    waiting_insert(rows, row, after);
+}
+
 static void waiting_remove(struct rows *rows, int32_t row) {
     struct row *r = &rows->row[row];
     if (r->prev == NO_INDEX) {
@@ -102,6 +116,30 @@ static void waiting_remove(struct rows *rows, int32_t row) {
     } else {
         rows->row[r->next].prev = r->prev;
     }
+}
+
+/* ---- the parked rows, ascending by order ---- */
+
+static void park(struct rows *rows, int32_t row) {
+    struct row *r = &rows->row[row];
+    r->older = rows->parked_youngest;
+    r->younger = NO_INDEX;
+    if (r->older != NO_INDEX) rows->row[r->older].younger = row;
+    rows->parked_youngest = row;
+}
+
+static void unpark(struct rows *rows, int32_t row) {
+    const struct row *r = &rows->row[row];
+    if (r->older != NO_INDEX) rows->row[r->older].younger = r->younger;
+    if (r->younger != NO_INDEX) {
+        rows->row[r->younger].older = r->older;
+    } else {
+        rows->parked_youngest = r->older;
+    }
+}
+
+static bool is_parked(const struct row *r) {
+    return r->state == ROW_WAITING && r->page_count > 0;
 }
 
 /* ---- the active rows, ascending by order ---- */
@@ -192,17 +230,28 @@ int32_t rows_create(struct rows *rows, struct request *request, const int32_t *t
     r->request = request;
     r->length = count;
     memcpy(r->tokens, tokens, (size_t)count * sizeof *tokens);
-    waiting_insert(rows, row);
+    waiting_append(rows, row);
     return row;
 }
 
 bool rows_activate(struct rows *rows, int32_t row) {
     struct row *r = &rows->row[row];
     if (rows->active_count >= rows->max_rows) return false;
-    take_prefix(rows, r);
+    bool parked = is_parked(r);
+    if (parked) {
+        unpark(rows, row); /* else it would reclaim its own pages */
+    } else {
+        take_prefix(rows, r);
+    }
     int32_t need = pages_for(rows, r->length) - r->page_count + rows->active_count;
-    if (rows->active_count > 0 && need > kvcache_available(&rows->kv)) {
-        release_pages(rows, r);
+    bool room = rows->active_count == 0 || need <= kvcache_available(&rows->kv);
+    while (!room && rows_reclaim(rows)) room = need <= kvcache_available(&rows->kv);
+    if (!room) {
+        if (parked) {
+            park(rows, row);
+        } else {
+            release_pages(rows, r);
+        }
         return false;
     }
     if (r->computed > r->seen) {
@@ -214,15 +263,24 @@ bool rows_activate(struct rows *rows, int32_t row) {
     return true;
 }
 
+bool rows_reclaim(struct rows *rows) {
+    int32_t row = rows->parked_youngest;
+    if (row == NO_INDEX) return false;
+    unpark(rows, row);
+    release_pages(rows, &rows->row[row]);
+    return true;
+}
+
 void rows_preempt(struct rows *rows, int32_t row) {
     active_remove(rows, row);
     release_pages(rows, &rows->row[row]);
-    waiting_insert(rows, row);
+    waiting_return(rows, row);
     rows->preemptions++;
 }
 
 void rows_destroy(struct rows *rows, int32_t row) {
     struct row *r = &rows->row[row];
+    if (is_parked(r)) unpark(rows, row);
     if (r->state == ROW_WAITING) waiting_remove(rows, row);
     if (r->state == ROW_ACTIVE) active_remove(rows, row);
     release_pages(rows, r);
@@ -269,10 +327,14 @@ int32_t rows_fork(struct rows *rows, int32_t row) {
     f->length = parent->length;
     f->seen = parent->seen;
     memcpy(f->tokens, parent->tokens, (size_t)parent->length * sizeof *f->tokens);
-    if (rows->active_count < rows->max_rows && share_pages(rows, f, parent)) {
+    bool slot = rows->active_count < rows->max_rows;
+    bool spare = kvcache_available(&rows->kv) > rows->active_count; /* an active row may soon want one more */
+    bool shared = (slot || spare) && share_pages(rows, f, parent);
+    if (slot && shared) {
         active_insert(rows, fork);
     } else {
-        waiting_insert(rows, fork);
+        waiting_append(rows, fork);
+        if (shared) park(rows, fork);
     }
     rows->forks++;
     return fork;
@@ -283,7 +345,7 @@ int32_t rows_fork(struct rows *rows, int32_t row) {
 static bool row_check(const struct rows *rows, const struct row *r) {
     if (r->length < 1 || r->length > rows->context + 1 || r->computed > r->length) return false;
     if (r->page_count < pages_for(rows, r->computed) || r->registered > r->page_count) return false;
-    if (r->state == ROW_WAITING && r->page_count != 0) return false;
+    if (is_parked(r) && r->computed + 1 != r->length) return false;
     int32_t count = 0, last = NO_INDEX;
     for (int32_t b = r->first_branch; b != NO_INDEX; b = rows->branch[b].next) {
         if (rows->branch[b].request != r->request) return false;
@@ -294,7 +356,7 @@ static bool row_check(const struct rows *rows, const struct row *r) {
 }
 
 bool rows_check(const struct rows *rows) {
-    int32_t branches = 0, active = 0;
+    int32_t branches = 0, active = 0, parked = 0;
     int64_t references = 0, held = 0;
     for (int32_t i = 0; i <= rows->max_branches; i++) {
         const struct row *r = &rows->row[i];
@@ -302,12 +364,18 @@ bool rows_check(const struct rows *rows) {
         if (!row_check(rows, r)) return false;
         branches += r->branch_count;
         active += r->state == ROW_ACTIVE;
+        parked += is_parked(r);
         references += r->page_count;
     }
     for (int32_t p = 0; p < rows->kv.pages; p++) held += rows->kv.page[p].refs;
     for (int32_t i = 1; i < rows->active_count; i++) {
         if (rows->row[rows->active[i - 1]].order >= rows->row[rows->active[i]].order) return false;
     }
-    return kvcache_check(&rows->kv) && references == held && active == rows->active_count &&
+    for (int32_t i = rows->parked_youngest; i != NO_INDEX; i = rows->row[i].older, parked--) {
+        int32_t older = rows->row[i].older;
+        if (!is_parked(&rows->row[i])) return false;
+        if (older != NO_INDEX && rows->row[older].order >= rows->row[i].order) return false;
+    }
+    return parked == 0 && kvcache_check(&rows->kv) && references == held && active == rows->active_count &&
            branches == rows->max_branches - rows->free_branches;
 }

@@ -5,6 +5,9 @@
  * draw the branches of a row are grouped by the token they drew: the largest group stays on the row (ties: the group
  * with the lowest branch), every other group moves to a fork of it.
  *
+ * A fork that finds all slots taken waits, and while nobody else needs its pages it is parked: it keeps them, so that
+ * nothing has to be computed again when its turn comes.
+ *
  * Rows and branches live in fixed arrays; indices are stable while in use. */
 #ifndef ENGINE_ROWS_H
 #define ENGINE_ROWS_H
@@ -44,7 +47,8 @@ struct row {
     int32_t registered; /* leading pages known to the prefix cache */
     uint64_t chain;     /* uid of the last of them */
     int32_t first_branch, last_branch, branch_count;
-    int32_t next, prev; /* in the list of waiting rows (ascending order), or the free list (next) */
+    int32_t next, prev;     /* in the list of waiting rows (ascending order), or the free list (next) */
+    int32_t older, younger; /* among parked rows: waiting rows that hold pages */
 };
 
 struct rows {
@@ -56,6 +60,7 @@ struct rows {
     int32_t *active; /* [active_count] <= max_rows, ascending order */
     int32_t active_count;
     int32_t waiting_first, waiting_last;
+    int32_t parked_youngest;
     uint64_t next_order;
     uint64_t forks, preemptions, reused_tokens;
     /* page copies of the forks of one step */
@@ -77,9 +82,12 @@ void rows_add_branch(struct rows *rows, int32_t row, int32_t branch); /* at the 
 /* ---- life of a row ---- */
 /* A waiting row holding `tokens`; it joins the end of the waiting list. There is always room for one per branch. */
 int32_t rows_create(struct rows *rows, struct request *request, const int32_t *tokens, int32_t count);
-/* Waiting → active: finds cached pages of its prefix. False when max_rows are active, or when the pages for its tokens
- * and one more page for every active row are not to be had. A lone row is always let in. */
+/* Waiting → active: finds cached pages of its prefix, and takes the pages of younger parked rows if it must. False when
+ * max_rows are active, or when the pages for its tokens and one more page for every active row are not to be had. A lone
+ * row is always let in. The row must be the first that waits. */
 bool rows_activate(struct rows *rows, int32_t row);
+/* Takes the pages of the youngest parked row, which stay findable. False: no row is parked. */
+bool rows_reclaim(struct rows *rows);
 /* Active → waiting: gives all pages back; they stay findable. */
 void rows_preempt(struct rows *rows, int32_t row);
 /* Gives a row without branches back. */
@@ -94,7 +102,7 @@ void rows_advance(struct rows *rows, int32_t row, int32_t count);
 /* Appends `token` to the row. */
 void rows_push(struct rows *rows, int32_t row, int32_t token);
 /* A fork of a fully computed row (computed == length): shares full pages, schedules a copy of the partial one, has no
- * branches yet. It is active when a slot and a page are there, else waiting. */
+ * branches yet. It is active when a slot and a page are there; else it waits, parked when pages are to spare. */
 int32_t rows_fork(struct rows *rows, int32_t row);
 
 bool rows_check(const struct rows *rows); /* invariants over all rows, branches and pages; for tests */

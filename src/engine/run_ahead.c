@@ -50,9 +50,7 @@ tempera_status engine_forward(struct engine *e, int32_t prefill_tokens, tempera_
 /* ---- the step after the one in flight -------------------------------------------------------------------------- */
 
 static bool could_admit(const struct engine *e) {
-    const struct rows *rows = &e->rows;
-    return rows->waiting_first != NO_INDEX ||
-           (e->queue_first && rows->free_branches > 0 && rows->active_count < rows->max_rows);
+    return e->rows.waiting_first != NO_INDEX || engine_can_start(e);
 }
 
 /* Whether the row's one branch ends with the token that is being drawn. */

@@ -192,16 +192,11 @@ void engine_finish(struct engine *e, int32_t row, int32_t branch_index, int32_t 
 }
 
 void engine_drop_unstarted(struct engine *e, struct request *request) {
-    int64_t count = request->samples - request->admitted;
+    int64_t count = request->samples - request->started;
     for (int64_t i = 0; i < count; i++) { /* the last count_finished may free the request: count, do not ask it */
-        int64_t ordinal = request->admitted++;
-        int32_t s = request_setting_of(request, ordinal);
-        struct ending ending = {.setting = s,
-                                .sample = request_sample_of(request, s, ordinal),
-                                .tokens = request->prompt,
-                                .text_limit = SIZE_MAX,
-                                .finish = TEMPERA_FINISH_CANCELLED,
-                                .error = ""};
+        struct ending ending = {
+            .tokens = request->prompt, .text_limit = SIZE_MAX, .finish = TEMPERA_FINISH_CANCELLED, .error = ""};
+        request_take_sample(request, &ending.setting, &ending.sample);
         report(e, request, &ending);
         count_finished(e, request);
     }

@@ -48,17 +48,14 @@ static void apply_cancels(struct engine *e) {
 /* ---- admit ----------------------------------------------------------------------------------------------------- */
 
 static void start_sample(struct engine *e, struct request *request, int32_t row) {
-    int64_t ordinal = request->admitted++;
-    int32_t s = request_setting_of(request, ordinal);
+    int32_t s, sample;
+    request_take_sample(request, &s, &sample);
     const struct setting *setting = &request->settings[s];
     int32_t b = rows_take_branch(&e->rows);
     struct branch *branch = &e->rows.branch[b];
-    *branch = (struct branch){.request = request,
-                              .setting = s,
-                              .sample = request_sample_of(request, s, ordinal),
-                              .params = setting->params,
-                              .detok = request->detok};
-    branch->params.sample = branch->sample;
+    *branch = (struct branch){
+        .request = request, .setting = s, .sample = sample, .params = setting->params, .detok = request->detok};
+    branch->params.sample = sample;
     if (setting->max_tokens > 0) {
         rows_add_branch(&e->rows, row, b);
     } else {
@@ -66,19 +63,37 @@ static void start_sample(struct engine *e, struct request *request, int32_t row)
     }
 }
 
-/* Starts as many of the oldest request's samples as there are branches for, all on one row. */
+/* How many samples of the request's wave can start together now: the rest of it, or, of a wave too large for that, as
+ * many as there are branches for but no fewer than half of all. 0: they wait for branches. */
+static int32_t startable(const struct engine *e, const struct request *request) {
+    int32_t left = request_wave_left(request), half = (e->rows.max_branches + 1) / 2;
+    if (e->unshared) left = left > 0;
+    if (e->rows.free_branches < (left < half ? left : half)) return 0;
+    return left < e->rows.free_branches ? left : e->rows.free_branches;
+}
+
+/* All samples of the oldest request are started. */
+static void leave_queue(struct engine *e) {
+    e->queue_first = e->queue_first->next;
+    if (!e->queue_first) e->queue_last = NULL;
+}
+
+/* Starts as many waves of the oldest request as there are branches for, all on one row. */
 static void start_samples(struct engine *e) {
     struct request *request = e->queue_first;
-    int64_t count = request->samples - request->admitted;
-    if (count > e->rows.free_branches) count = e->rows.free_branches;
-    if (e->unshared) count = 1;
-    if (request->admitted + count == request->samples) {
-        e->queue_first = request->next;
-        if (!e->queue_first) e->queue_last = NULL;
-    }
     int32_t row = rows_create(&e->rows, request, request->prompt, request->prompt_count);
-    while (count-- > 0) start_sample(e, request, row);
+    int64_t left = request->samples - request->started;
+    do {
+        int32_t count = startable(e, request);
+        left -= count;
+        if (left == 0) leave_queue(e);
+        while (count-- > 0) start_sample(e, request, row); /* the last sample may end the request at once */
+    } while (left > 0 && !e->unshared && startable(e, request) > 0);
     if (e->rows.row[row].branch_count == 0) rows_destroy(&e->rows, row); /* no sample wanted a token */
+}
+
+bool engine_can_start(const struct engine *e) {
+    return e->queue_first && e->rows.active_count < e->rows.max_rows && startable(e, e->queue_first) > 0;
 }
 
 static void admit(struct engine *e) {
@@ -87,16 +102,18 @@ static void admit(struct engine *e) {
             if (!rows_activate(&e->rows, e->rows.waiting_first)) return;
             continue;
         }
-        if (!e->queue_first || e->rows.free_branches == 0 || e->rows.active_count == e->rows.max_rows) return;
+        if (!engine_can_start(e)) return;
         start_samples(e);
     }
 }
 
 /* ---- schedule -------------------------------------------------------------------------------------------------- */
 
-/* Pages for `count` more tokens of the row, taken from younger rows if it must be. False: the row itself had to go. */
+/* Pages for `count` more tokens of the row, taken from parked and then from younger rows if it must be. False: the row
+ * itself had to go. */
 static bool make_room(struct engine *e, int32_t row, int32_t count) {
     while (!rows_reserve(&e->rows, row, count)) {
+        if (rows_reclaim(&e->rows)) continue;
         int32_t youngest = e->rows.active[e->rows.active_count - 1];
         rows_preempt(&e->rows, youngest);
         if (youngest == row) return false;
