@@ -250,8 +250,12 @@ void engine_close(struct engine *e) {
 
 tempera_status engine_submit(struct engine *e, const tempera_request *from, uint64_t *id, tempera_error *err) {
     struct request *request;
-    struct request_limits limits = {
-        .V = e->V, .context = e->plan.context, .eos = e->eos, .eos_count = e->eos_count, .tokenizer = e->tokenizer};
+    struct request_limits limits = {.V = e->V,
+                                    .context = e->plan.context,
+                                    .max_branches = e->plan.max_branches,
+                                    .eos = e->eos,
+                                    .eos_count = e->eos_count,
+                                    .tokenizer = e->tokenizer};
     if (e->pending == MAX_PENDING_REQUESTS) {
         return fail(err, TEMPERA_TOO_LONG, "%d requests are pending, which is the most", MAX_PENDING_REQUESTS);
     }

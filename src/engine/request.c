@@ -54,37 +54,20 @@ static tempera_status copy_setting(struct request *r, struct setting *setting, c
     return branch_params_build(&setting->params, &setting->sampling, 0, bias, end, setting->end_count, err);
 }
 
-/* Statistics of all tokens that the samples may draw, allocated now so that no step has to. */
-static tempera_status allocate_stats(struct request *r, tempera_error *err) {
-    size_t stats = 0, tops = 0;
+/* Room for the statistics of as many samples as can run at once, allocated now so that no step has to. */
+static tempera_status allocate_stats(struct request *r, int32_t max_branches, tempera_error *err) {
+    int64_t samples = 0;
+    int32_t tokens = 0, top = 0;
     for (int32_t s = 0; s < r->setting_count; s++) {
-        struct setting *setting = &r->settings[s];
-        if (setting->sampling.logprobs < 0) continue;
-        size_t tokens, top;
-        setting->first_stat = stats;
-        if (!size_mul((size_t)setting->sampling.n, (size_t)setting->max_tokens, &tokens) ||
-            !size_mul(tokens, (size_t)setting->sampling.logprobs, &top) || !size_add(stats, tokens, &stats) ||
-            !size_add(tops, top, &tops)) {
-            return fail_memory(err, SIZE_MAX, "token statistics");
-        }
-    }
-    if (stats == 0) return TEMPERA_OK;
-    r->stats = arena_array(&r->arena, stats, sizeof *r->stats);
-    int32_t *top_token = tops ? arena_array(&r->arena, tops, sizeof *top_token) : NULL;
-    float *top_logprob = tops ? arena_array(&r->arena, tops, sizeof *top_logprob) : NULL;
-    if (!r->stats || (tops && (!top_token || !top_logprob))) {
-        return fail_memory(err, stats * sizeof *r->stats + tops * 8, "token statistics");
-    }
-    for (int32_t s = 0; s < r->setting_count && tops; s++) {
         const struct setting *setting = &r->settings[s];
-        size_t top = setting->sampling.logprobs > 0 ? (size_t)setting->sampling.logprobs : 0;
-        size_t tokens = top ? (size_t)setting->sampling.n * (size_t)setting->max_tokens : 0;
-        for (size_t i = 0; i < tokens; i++, top_token += top, top_logprob += top) {
-            r->stats[setting->first_stat + i].top_token = top_token;
-            r->stats[setting->first_stat + i].top_logprob = top_logprob;
-        }
+        if (setting->sampling.logprobs < 0) continue;
+        samples += setting->sampling.n;
+        if (setting->max_tokens > tokens) tokens = setting->max_tokens;
+        if (setting->sampling.logprobs > top) top = setting->sampling.logprobs;
     }
-    return TEMPERA_OK;
+    if (samples == 0) return TEMPERA_OK;
+    int32_t slots = samples < max_branches ? (int32_t)samples : max_branches;
+    return stat_pool_init(&r->stats, &r->arena, slots, tokens, top, err);
 }
 
 static tempera_status check_request(const tempera_request *from, const struct request_limits *limits,
@@ -206,7 +189,7 @@ tempera_status request_create(struct request **request, const tempera_request *f
         r->samples += from->settings[s].n;
     }
     TRY_GOTO(first_wave(r, err));
-    TRY_GOTO(allocate_stats(r, err));
+    TRY_GOTO(allocate_stats(r, limits->max_branches, err));
     TRY_GOTO(start_text(r, limits->tokenizer, err));
     *request = r;
     return TEMPERA_OK;
@@ -232,11 +215,4 @@ void request_take_sample(struct request *request, int32_t *setting, int32_t *sam
     *sample = w->sample;
     request->started++;
     if (w->next == w->count) next_wave(request);
-}
-
-tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index) {
-    const struct setting *s = &request->settings[setting];
-    if (s->sampling.logprobs < 0 || !request->stats) return NULL;
-    size_t place = (size_t)(sample - s->sampling.first_sample);
-    return request->stats + s->first_stat + place * (size_t)s->max_tokens + (size_t)index;
 }

@@ -4,6 +4,7 @@
 
 #include "backend/backend.h"
 #include "base/arena.h"
+#include "engine/stat_pool.h"
 #include "tempera/tempera.h"
 #include "text/tokenizer.h"
 
@@ -14,7 +15,6 @@ struct setting {
     const int32_t *end_tokens; /* [end_count] eos (unless ignored), then stop_token_ids */
     int32_t end_count, eos_count;
     struct branch_params params; /* of sample 0 */
-    size_t first_stat;           /* into request.stats, when logprobs >= 0 */
 };
 
 /* The samples of a request that are to be started next: the settings that have sample `sample`. Settings share noise of
@@ -37,7 +37,7 @@ struct request {
     struct wave wave;
     int64_t started, finished; /* samples */
     struct detok detok;        /* state after the prompt: where every sample's text starts */
-    tempera_token_stat *stats; /* samples with logprobs, max_tokens each; or NULL */
+    struct stat_pool stats;    /* of samples whose setting asks for logprobs */
     void *user;
     void (*on_token)(const tempera_token_event *event);
     void (*on_sample)(const tempera_sample *sample);
@@ -47,7 +47,7 @@ struct request {
 
 /* Where the engine's limits enter a request. */
 struct request_limits {
-    int32_t V, context;
+    int32_t V, context, max_branches;
     const int32_t *eos; /* [eos_count] */
     int32_t eos_count;
     const struct tokenizer *tokenizer; /* may be NULL */
@@ -62,9 +62,6 @@ void request_free(struct request *request);
 int32_t request_wave_left(const struct request *request);
 /* Takes the next sample to start. There must be one. Samples come in order of sample index, then of setting. */
 void request_take_sample(struct request *request, int32_t *setting, int32_t *sample);
-/* The stat of a sample's token `index`, with its top arrays in place, or NULL. */
-tempera_token_stat *request_stat(const struct request *request, int32_t setting, int32_t sample, int32_t index);
-
 /* A deep copy of a setting (lists, strings) into an arena; for scoring, which has no request. */
 tempera_status sampling_copy(tempera_sampling *to, const tempera_sampling *from, struct arena *arena,
                              tempera_error *err);

@@ -27,6 +27,7 @@ struct branch {
     struct branch_params params;
     struct detok detok;
     struct stop_scan stop;
+    int32_t stats;     /* slot of request->stats, or NO_INDEX */
     size_t text_bytes; /* handed to on_token so far */
     bool cut;          /* a stop string matched: the text is the first text_bytes bytes */
     uint32_t nan_rows;

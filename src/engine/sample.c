@@ -6,25 +6,6 @@
 
 /* ---- taking a token -------------------------------------------------------------------------------------------- */
 
-static const tempera_token_stat *record_stat(const struct branch *branch, int32_t index,
-                                             const struct draw_result *result) {
-    tempera_token_stat *stat = request_stat(branch->request, branch->setting, branch->sample, index);
-    if (!stat) return NULL;
-    stat->logprob = result->logprob;
-    stat->final_logprob = result->final_logprob;
-    stat->entropy = result->entropy;
-    stat->kept_mass = result->kept_mass;
-    stat->kept = result->kept;
-    stat->top_count = result->top_count;
-    if (result->top_count > 0) { /* the arrays behind the const pointers are the request's own */
-        memcpy((int32_t *)(uintptr_t)stat->top_token, result->top_token,
-               (size_t)result->top_count * sizeof *result->top_token);
-        memcpy((float *)(uintptr_t)stat->top_logprob, result->top_logprob,
-               (size_t)result->top_count * sizeof *result->top_logprob);
-    }
-    return stat;
-}
-
 /* Which rule the token ends the sample by, if any: eos ids come first in end_tokens. */
 static bool is_end_token(const struct setting *setting, int32_t token, tempera_finish *finish) {
     for (int32_t i = 0; i < setting->end_count; i++) {
@@ -80,7 +61,10 @@ bool engine_take_token(struct engine *e, int32_t row, int32_t branch_index, cons
         return false;
     }
     int32_t token = result->token;
-    const tempera_token_stat *stat = record_stat(branch, generated - 1, result);
+    const tempera_token_stat *stat = NULL;
+    if (branch->stats != NO_INDEX) {
+        stat = stat_pool_record(&branch->request->stats, branch->stats, generated - 1, result);
+    }
     tempera_finish finish = TEMPERA_FINISH_LENGTH;
     size_t delta = 0;
     bool ended = is_end_token(setting, token, &finish);
@@ -104,7 +88,8 @@ struct ending {
     int32_t setting, sample;
     const int32_t *tokens; /* [prompt_count + token_count] prompt and completion */
     int32_t token_count;
-    size_t text_limit; /* the completion's text ends here at the latest */
+    const tempera_token_stat *stats; /* [token_count], or NULL */
+    size_t text_limit;               /* the completion's text ends here at the latest */
     uint32_t nan_rows;
     tempera_finish finish;
     const char *error;
@@ -144,7 +129,6 @@ static tempera_status decode_text(struct engine *e, const struct request *reques
 static void report(struct engine *e, const struct request *request, const struct ending *ending) {
     if (!request->on_sample) return;
     bool whole = decode_text(e, request, ending) == TEMPERA_OK;
-    const tempera_token_stat *stats = request_stat(request, ending->setting, ending->sample, 0);
     request->on_sample(&(tempera_sample){.user = request->user,
                                          .request = request->id,
                                          .setting_index = ending->setting,
@@ -155,7 +139,7 @@ static void report(struct engine *e, const struct request *request, const struct
                                          .tokens = ending->tokens + request->prompt_count,
                                          .token_count = (size_t)ending->token_count,
                                          .prompt_count = (size_t)request->prompt_count,
-                                         .stats = stats,
+                                         .stats = ending->stats,
                                          .finish = whole ? ending->finish : TEMPERA_FINISH_ERROR,
                                          .error = whole ? ending->error : "out of memory for the text",
                                          .nan_rows = ending->nan_rows});
@@ -182,11 +166,13 @@ void engine_finish(struct engine *e, int32_t row, int32_t branch_index, int32_t 
                             .sample = branch->sample,
                             .tokens = r->tokens,
                             .token_count = count + (token != NO_INDEX),
+                            .stats = branch->stats == NO_INDEX ? NULL : stat_pool_get(&request->stats, branch->stats),
                             .text_limit = branch->cut ? branch->text_bytes : SIZE_MAX,
                             .nan_rows = branch->nan_rows,
                             .finish = finish,
                             .error = error};
     report(e, request, &ending);
+    if (branch->stats != NO_INDEX) stat_pool_give(&request->stats, branch->stats);
     rows_free_branch(&e->rows, branch_index);
     count_finished(e, request);
 }

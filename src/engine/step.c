@@ -53,8 +53,12 @@ static void start_sample(struct engine *e, struct request *request, int32_t row)
     const struct setting *setting = &request->settings[s];
     int32_t b = rows_take_branch(&e->rows);
     struct branch *branch = &e->rows.branch[b];
-    *branch = (struct branch){
-        .request = request, .setting = s, .sample = sample, .params = setting->params, .detok = request->detok};
+    *branch = (struct branch){.request = request,
+                              .setting = s,
+                              .sample = sample,
+                              .params = setting->params,
+                              .detok = request->detok,
+                              .stats = setting->sampling.logprobs < 0 ? NO_INDEX : stat_pool_take(&request->stats)};
     branch->params.sample = sample;
     if (setting->max_tokens > 0) {
         rows_add_branch(&e->rows, row, b);

@@ -94,6 +94,9 @@ static void on_sample(const tempera_sample *sample) {
     r->done = true;
     r->finish = sample->finish;
     cr_assert_eq(sample->token_count, (size_t)r->count);
+    struct record whole = {.stats = 0};
+    for (size_t i = 0; sample->stats && i < sample->token_count; i++) hash_stat(&whole, &sample->stats[i]);
+    cr_assert_eq(whole.stats, r->stats, "a sample's statistics are not those of its tokens");
     cr_assert_eq(memcmp(sample->tokens, r->tokens, (size_t)r->count * sizeof *r->tokens), 0);
     if (sample->text_length < sizeof r->text) {
         cr_assert_eq(strlen(r->text), sample->text_length, "streamed \"%s\", whole \"%s\"", r->text, sample->text);

@@ -261,6 +261,30 @@ static void check_first_sample(struct scene *scene, bool unshared, bool independ
     engine_close(e);
 }
 
+/* Places for statistics are used again by samples of settings that want more or less of them. */
+static void check_few_branches(struct scene *scene) {
+    enum { WIDE = 6 };
+    static struct record wide[SETTINGS * WIDE], narrow[SETTINGS * WIDE];
+    tempera_sampling settings[SETTINGS];
+    tempera_engine_options o = options();
+    struct job job = scene->job[0];
+    for (int s = 0; s < SETTINGS; s++) {
+        settings[s] = scene->settings[s];
+        settings[s].n = WIDE;
+        settings[s].logprobs = (int32_t[]){-1, 5, 0}[s];
+        settings[s].max_tokens -= s;
+    }
+    job.settings = settings;
+    for (int i = 0; i < 2; i++) {
+        o.max_branches = i == 0 ? SETTINGS * WIDE : 4;
+        struct engine *e = test_engine_open(&scene->m, &o, scene->ahead);
+        job.record = i == 0 ? wide : narrow;
+        run_jobs(e, &job, 1);
+        engine_close(e);
+    }
+    expect_equal(wide, narrow, SETTINGS * WIDE, "four branches at a time");
+}
+
 static void check_all(const char *folder) {
     struct scene *scene = scene_open(folder);
     struct engine *e = test_engine_open(
@@ -277,6 +301,7 @@ static void check_all(const char *folder) {
         check_prefix(scene);
         check_whole_pages(scene);
         check_among_settings(scene);
+        check_few_branches(scene);
         for (int way = 0; way < 4; way++) check_first_sample(scene, way & 1, way & 2);
     }
     scene_close(scene);

@@ -3,18 +3,19 @@
 
 #include "engine/request.h"
 
-enum { SETTINGS = 5 };
+enum { SETTINGS = 5, BRANCHES = 8 };
 
 static struct request *open_request(const int32_t (*ranges)[2], int32_t count) {
     static const int32_t prompt[] = {1, 2};
     tempera_sampling settings[SETTINGS];
-    struct request_limits limits = {.V = 8, .context = 64};
+    struct request_limits limits = {.V = 8, .context = 64, .max_branches = BRANCHES};
     tempera_error err = {0};
     struct request *r = NULL;
     for (int s = 0; s < count; s++) {
         settings[s] = tempera_sampling_default();
         settings[s].first_sample = ranges[s][0];
         settings[s].n = ranges[s][1];
+        settings[s].logprobs = 2;
     }
     tempera_request from = {.prompt = prompt, .prompt_count = 2, .settings = settings, .setting_count = (size_t)count};
     cr_assert_eq(request_create(&r, &from, &limits, &err), TEMPERA_OK, "%s", err.message);
@@ -59,4 +60,24 @@ Test(request, the_last_index_there_is) {
     cr_assert_eq(sample, 2097150);
     cr_assert_eq(r->started, 1048577);
     request_free(r);
+}
+
+Test(request, statistics_take_room_for_the_samples_that_run) {
+    static const int32_t few[][2] = {{0, BRANCHES}}, many[][2] = {{0, 1048576}}, one[][2] = {{0, 1}};
+    struct request *a = open_request(few, 1), *b = open_request(many, 1), *c = open_request(one, 1);
+    cr_assert_eq(a->stats.free_count, BRANCHES);
+    cr_assert_eq(b->stats.free_count, BRANCHES);
+    cr_assert_eq(b->arena.used, a->arena.used);
+    cr_assert_eq(c->stats.free_count, 1);
+    bool seen[BRANCHES] = {false};
+    for (int i = 0; i < BRANCHES; i++) {
+        int32_t slot = stat_pool_take(&b->stats);
+        cr_assert(slot >= 0 && slot < BRANCHES && !seen[slot]);
+        seen[slot] = true;
+    }
+    stat_pool_give(&b->stats, 3);
+    cr_assert_eq(stat_pool_take(&b->stats), 3);
+    request_free(a);
+    request_free(b);
+    request_free(c);
 }
