@@ -8,6 +8,7 @@
 
 #include "common.h"
 #include "input.h"
+#include "presets.h"
 
 /* ---- the tables ---- */
 
@@ -43,7 +44,7 @@ static bool set_field(void *base, const struct arg *arg, const char *value) {
 #define FIELD_ARG(kind, name, def, min, max, text) FIELD_ARG_EXPAND(name, FIELD_ARG_##kind, text, def, min, max)
 const struct arg sampling_field_args[SAMPLING_FIELDS] = {TEMPERA_SAMPLING_FIELDS(FIELD_ARG)};
 
-const struct arg sampling_filter_list_args[3] = {
+const struct arg sampling_filter_list_args[4] = {
     {.name = "logit-bias",
      .kind = ARG_TEXTS,
      .offset = offsetof(struct sampling_args, logit_bias),
@@ -56,6 +57,11 @@ const struct arg sampling_filter_list_args[3] = {
      .text = "steps of the sampling chain: default, hf, vllm, llama.cpp, or a list of penalties, bias, temperature, "
              "top_k, top_p, min_p, typical_p (which is the default), with the rules keep_ties and penalize_prompt; a "
              "step that is left out is not applied; none = no step"},
+    {.name = "preset",
+     .kind = ARG_TEXT,
+     .offset = offsetof(struct sampling_args, preset),
+     .meta = "NAME",
+     .text = "temperature and top_p for a kind of content, such as creative (see tempera presets); flags go over it"},
     {.name = "setting",
      .kind = ARG_TEXTS,
      .offset = offsetof(struct sampling_args, settings),
@@ -84,8 +90,8 @@ const struct arg sampling_stop_args[3] = {
 bool sampling_args_given(const struct sampling_args *args) {
     for (size_t i = 0; i < SAMPLING_FIELDS; i++)
         if (args->field[i]) return true;
-    return args->order || args->independent || args->settings.count || args->logit_bias.count || args->stop.count ||
-           args->stop_token_ids.count;
+    return args->order || args->preset || args->independent || args->settings.count || args->logit_bias.count ||
+           args->stop.count || args->stop_token_ids.count;
 }
 
 /* ---- lists ---- */
@@ -212,8 +218,15 @@ static int base_setting(const struct sampling_args *args, const tempera_model *m
     uint32_t from_model = 0;
     *sampling = tempera_sampling_default();
     if (model) tempera_model_sampling(model, sampling, &from_model);
-    for (size_t i = 0; i < SAMPLING_FIELDS; i++) {
+    for (size_t i = 0; i < SAMPLING_FIELDS; i++)
         if (from_model >> i & 1) source->field[i] = SOURCE_MODEL;
+    if (args->preset) {
+        const struct preset *preset = preset_find(args->preset, "--preset");
+        if (!preset) return EXIT_USAGE;
+        preset_apply(preset, sampling);
+        source->field[SAMPLING_temperature] = source->field[SAMPLING_top_p] = SOURCE_PRESET;
+    }
+    for (size_t i = 0; i < SAMPLING_FIELDS; i++) {
         if (args->field[i] && !set_by_name(sampling, source, sampling_field_args[i].name, args->field[i]))
             return EXIT_USAGE;
     }
@@ -270,7 +283,17 @@ static void json_order(struct json *j, const tempera_sampling *sampling) {
     json_text(j, "order", order);
 }
 
-static void json_lists(struct json *j, const tempera_sampling *sampling) {
+void setting_source_json(struct json *j, const struct setting_source *source) {
+    static const char *const names[] = {"default", "generation_config.json", "preset", "flag"};
+    for (size_t i = 0; i < SAMPLING_FIELDS; i++) json_text(j, sampling_field_args[i].name, names[source->field[i]]);
+    json_text(j, "order", names[source->order]);
+    json_text(j, "independent", names[source->independent]);
+    json_text(j, "logit_bias", names[source->logit_bias]);
+    json_text(j, "stop", names[source->stop]);
+    json_text(j, "stop_token_ids", names[source->stop_token_ids]);
+}
+
+void setting_json_lists(struct json *j, const tempera_sampling *sampling) {
     json_array(j, "logit_bias");
     for (size_t i = 0; i < sampling->logit_bias_count; i++) {
         json_object(j, NULL);
@@ -291,20 +314,14 @@ static void json_lists(struct json *j, const tempera_sampling *sampling) {
 }
 
 void settings_json(struct json *j, const tempera_sampling *sampling, const struct setting_source *source) {
-    static const char *const names[] = {"default", "generation_config.json", "flag"};
     json_object(j, "settings");
     TEMPERA_SAMPLING_FIELDS(JSON_FIELD)
     json_order(j, sampling);
     json_bool(j, "independent", sampling->independent);
-    json_lists(j, sampling);
+    setting_json_lists(j, sampling);
     json_end(j);
     json_object(j, "settings_source");
-    for (size_t i = 0; i < SAMPLING_FIELDS; i++) json_text(j, sampling_field_args[i].name, names[source->field[i]]);
-    json_text(j, "order", names[source->order]);
-    json_text(j, "independent", names[source->independent]);
-    json_text(j, "logit_bias", names[source->logit_bias]);
-    json_text(j, "stop", names[source->stop]);
-    json_text(j, "stop_token_ids", names[source->stop_token_ids]);
+    setting_source_json(j, source);
     json_end(j);
 }
 

@@ -14,19 +14,19 @@ enum { SAMPLING_FILTERS = SAMPLING_seed };
 
 struct sampling_args {
     const char *field[SAMPLING_FIELDS]; /* as given, NULL when not */
-    const char *order;
+    const char *order, *preset;
     bool independent;
     struct text_list settings, logit_bias, stop, stop_token_ids;
 };
 
 extern const struct arg sampling_field_args[SAMPLING_FIELDS];
-extern const struct arg sampling_filter_list_args[3]; /* logit-bias, order, setting */
+extern const struct arg sampling_filter_list_args[4]; /* logit-bias, order, preset, setting */
 extern const struct arg sampling_stop_args[3];        /* stop, stop-token-ids, independent */
 
 /* Groups of a command that generates, and of one that only looks at distributions. */
 #define SAMPLING_FILTER_GROUPS(args)                                                                                   \
     {"Sampling", sampling_field_args, SAMPLING_FILTERS, args}, {                                                       \
-        "Sampling, lists", sampling_filter_list_args, 3, args                                                          \
+        "Sampling, lists", sampling_filter_list_args, 4, args                                                          \
     }
 #define SAMPLING_GENERATE_GROUPS(args)                                                                                 \
     {"Generation", sampling_field_args + SAMPLING_FILTERS, SAMPLING_FIELDS - SAMPLING_FILTERS, args}, {                \
@@ -37,7 +37,7 @@ extern const struct arg sampling_stop_args[3];        /* stop, stop-token-ids, i
 bool sampling_args_given(const struct sampling_args *args);
 
 /* Where a value comes from. */
-enum source { SOURCE_DEFAULT, SOURCE_MODEL, SOURCE_FLAG };
+enum source { SOURCE_DEFAULT, SOURCE_MODEL, SOURCE_PRESET, SOURCE_FLAG };
 struct setting_source {
     uint8_t field[SAMPLING_FIELDS]; /* enum source */
     uint8_t order, independent, logit_bias, stop, stop_token_ids;
@@ -53,11 +53,15 @@ struct setting_list {
     int32_t *stop_token_ids;
     size_t logit_bias_count, stop_count, stop_token_count;
 };
-/* Defaults, then the model's generation_config.json, then flags, then each --setting. `model` may be NULL. 0 or the
+/* Defaults, then the model's generation_config.json, then the preset, then flags, then each --setting. `model` may be NULL. 0 or the
  * exit status. setting_list_free is needed either way. */
 int setting_list_make(struct setting_list *list, const struct sampling_args *args, const tempera_model *model);
 void setting_list_free(struct setting_list *list);
 
+/* The members of "settings_source", into an open object. */
+void setting_source_json(struct json *j, const struct setting_source *source);
+/* The members "logit_bias", "stop" and "stop_token_ids", into an open object. */
+void setting_json_lists(struct json *j, const tempera_sampling *sampling);
 /* "settings": {…} and "settings_source": {…}. */
 void settings_json(struct json *j, const tempera_sampling *sampling, const struct setting_source *source);
 /* "temperature=0.8,top_p=0.95": what differs from the table's defaults, of the fields before `limit`, and the order;
