@@ -51,7 +51,7 @@ struct arg_group {
     void *base;
 };
 
-enum { ARG_GROUPS = 12 }; /* the last one ends the list */
+enum { ARG_GROUPS = 14 }; /* the last one ends the list */
 
 struct arg_command {
     const char *name;

@@ -24,13 +24,13 @@ rule() { # of a path; sets $allowed
     src/engine/*) allowed='base/|text/|model/|backend/backend\.h$|engine/|tempera/tempera\.h$' ;;
     src/api.c) allowed='base/|engine/|tempera/tempera\.h$' ;;
     kernels/*) allowed='base/(draw_math|philox|scatter)\.h$|kernels/|cuda_(runtime|runtime_api|fp16|bf16)\.h$|simt_device\.h$' ;;
-    tools/*) allowed='base/|tempera/|cjson/|sqlite3\.h$|[a-z0-9_]+\.h$' ;;
+    tools/*) allowed='base/|tempera/|cjson/|sqlite3\.h$|xxhash\.h$|zlib\.h$|sweep/[a-z0-9_]+\.h$|[a-z0-9_]+\.h$' ;;
     *) return 1 ;;
     esac
 }
 
 # libc's and the kernel's headers, for everyone.
-system='(assert|cpuid|ctype|dirent|dlfcn|errno|fcntl|fenv|float|inttypes|limits|locale|math|netdb|poll|pthread|pty|sched|setjmp|signal|std[a-z]+|string|strings|termios|time|unistd|wchar|[a-z]*intrin|sys/[a-z]+|linux/[a-z_]+|netinet/[a-z]+|arpa/[a-z]+)\.h$'
+system='(assert|cpuid|ctype|dirent|dlfcn|errno|fcntl|fenv|float|inttypes|limits|locale|math|netdb|poll|pthread|pty|sched|setjmp|signal|spawn|std[a-z]+|string|strings|termios|time|unistd|wchar|[a-z]*intrin|sys/[a-z]+|linux/[a-z_]+|netinet/[a-z]+|arpa/[a-z]+)\.h$'
 
 checked=0
 bad=0

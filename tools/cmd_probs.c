@@ -5,9 +5,11 @@
 
 #include "commands.h"
 #include "common.h"
+#include "filter_chain.h"
 #include "input.h"
 #include "json_writer.h"
 #include "output.h"
+#include "page.h"
 #include "sampling_args.h"
 
 struct probs_args {
@@ -15,6 +17,7 @@ struct probs_args {
     struct prompt_args prompt;
     struct sampling_args sampling;
     int32_t top;
+    const char *html;
 };
 
 static const struct arg probs_args_table[] = {
@@ -27,6 +30,12 @@ static const struct arg probs_args_table[] = {
      .initial = "10",
      .low = 1,
      .high = 32},
+    {.name = "html",
+     .kind = ARG_TEXT,
+     .offset = offsetof(struct probs_args, html),
+     .meta = "FILE",
+     .text = "write a page that opens offline: bars before and after each step, and the largest probability over "
+             "temperature and top-p"},
 };
 
 static const char notes[] =
@@ -38,14 +47,8 @@ static const char notes[] =
     "with kept, kept_mass and final_logprob for each token (null: removed).";
 
 static const char examples[] = "  tempera probs -p \"Once upon a\"\n"
-                               "  tempera probs -p \"Once upon a\" --temperature 0.7 --top-k 40 --top-p 0.9 --top 20\n";
-
-/* The chain cut after each step that does something. */
-struct chain {
-    tempera_sampling settings[TEMPERA_STAGE_COUNT + 1];
-    const char *names[TEMPERA_STAGE_COUNT + 1];
-    size_t count;
-};
+                               "  tempera probs -p \"Once upon a\" --temperature 0.7 --top-k 40 --top-p 0.9 --top 20\n"
+                               "  tempera probs -p \"Once upon a\" --top-p 0.9 --html next.html\n";
 
 struct distribution {
     int32_t top;
@@ -54,51 +57,6 @@ struct distribution {
     float final_logprob[(TEMPERA_STAGE_COUNT + 1) * 32];
     tempera_token_stat stats[TEMPERA_STAGE_COUNT + 1];
 };
-
-static bool stage_acts(const tempera_sampling *s, tempera_stage stage) {
-    switch (stage) {
-    case TEMPERA_STAGE_PENALTIES:
-        return s->repetition_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0 ||
-               s->no_repeat_ngram > 0;
-    case TEMPERA_STAGE_BIAS: return s->logit_bias_count > 0;
-    case TEMPERA_STAGE_TEMPERATURE: return s->temperature != 1;
-    case TEMPERA_STAGE_TOP_K: return s->top_k > 0;
-    case TEMPERA_STAGE_TOP_P: return s->top_p < 1;
-    case TEMPERA_STAGE_MIN_P: return s->min_p > 0;
-    case TEMPERA_STAGE_TYPICAL_P: return s->typical_p < 1;
-    case TEMPERA_STAGE_COUNT: break;
-    }
-    return false;
-}
-
-static void build_chain(struct chain *chain, const tempera_sampling *sampling) {
-#define STAGE_NAME(name, text) text,
-    static const char *const names[] = {TEMPERA_STAGE_MAP(STAGE_NAME)};
-#undef STAGE_NAME
-    for (uint8_t i = 0; i < sampling->order.count; i++) {
-        tempera_stage stage = (tempera_stage)sampling->order.stage[i];
-        if (!stage_acts(sampling, stage)) continue;
-        chain->settings[chain->count] = *sampling;
-        chain->settings[chain->count].order.count = (uint8_t)(i + 1);
-        chain->names[chain->count++] = names[stage];
-    }
-}
-
-/* The value that a step has, for its heading: "top_k 40". */
-static void stage_heading(struct strbuf *b, const char *name, const tempera_sampling *s) {
-    strbuf_text(b, name);
-#define STAGE_VALUE(field)                                                                                             \
-    if (strcmp(name, #field) == 0) {                                                                                   \
-        strbuf_char(b, ' ');                                                                                           \
-        strbuf_float(b, (float)s->field);                                                                              \
-    }
-    STAGE_VALUE(temperature)
-    STAGE_VALUE(top_k)
-    STAGE_VALUE(top_p)
-    STAGE_VALUE(min_p)
-    STAGE_VALUE(typical_p)
-#undef STAGE_VALUE
-}
 
 /* ---- text ---- */
 
@@ -133,8 +91,8 @@ static void token_cell(struct strbuf *out, const tempera_model *model, int32_t i
     strbuf_free(&cell);
 }
 
-static void footer(struct strbuf *out, const char *name, const struct chain *chain, const struct strbuf *headings,
-                   const struct distribution *d, int32_t vocab_size, bool mass) {
+static void footer(struct strbuf *out, const char *name, const struct filter_chain *chain,
+                   const struct strbuf *headings, const struct distribution *d, int32_t vocab_size, bool mass) {
     strbuf_printf(out, "%9s%-*s", "", TOKEN_COLUMNS, name);
     if (mass)
         strbuf_printf(out, "  %*.2f%%", RAW_COLUMNS - 1, 100.0);
@@ -149,13 +107,13 @@ static void footer(struct strbuf *out, const char *name, const struct chain *cha
     strbuf_char(out, '\n');
 }
 
-static void print_table(const struct session *session, const struct chain *chain, const struct distribution *d) {
+static void print_table(const struct session *session, const struct filter_chain *chain, const struct distribution *d) {
     struct strbuf out = {0}, headings[TEMPERA_STAGE_COUNT + 1] = {{0}};
     size_t used = 9 + TOKEN_COLUMNS + 2 + RAW_COLUMNS;
     bool blocks = !terminal_is(stdout) || terminal_utf8();
     strbuf_printf(&out, "%7s  %-*s  %*s", "id", TOKEN_COLUMNS, "token", RAW_COLUMNS, "raw");
     for (size_t s = 0; s < chain->count; s++) {
-        stage_heading(&headings[s], chain->names[s], &chain->settings[s]);
+        filter_chain_heading(&headings[s], chain, s);
         if (headings[s].length < RAW_COLUMNS) { /* room for 100.00% */
             struct strbuf padded = {0};
             strbuf_printf(&padded, "%*s", RAW_COLUMNS, headings[s].data);
@@ -190,7 +148,7 @@ static void print_table(const struct session *session, const struct chain *chain
 
 /* ---- JSON ---- */
 
-static void json_tokens(struct json *j, const struct session *session, const struct chain *chain,
+static void json_tokens(struct json *j, const struct session *session, const struct filter_chain *chain,
                         const struct distribution *d) {
     json_array(j, "tokens");
     for (int32_t i = 0; i < d->top; i++) {
@@ -211,7 +169,7 @@ static void json_tokens(struct json *j, const struct session *session, const str
     json_end(j);
 }
 
-static void json_stages(struct json *j, const struct chain *chain, const struct distribution *d) {
+static void json_stages(struct json *j, const struct filter_chain *chain, const struct distribution *d) {
     json_array(j, "stages");
     for (size_t s = 0; s < chain->count; s++) {
         json_object(j, NULL);
@@ -226,26 +184,91 @@ static void json_stages(struct json *j, const struct chain *chain, const struct 
     json_end(j);
 }
 
-static void print_json(const struct session *session, const struct setting_list *settings, const struct chain *chain,
-                       const struct distribution *d, size_t prompt_tokens) {
+static void json_distribution(struct json *j, const struct session *session, const struct setting_list *settings,
+                              const struct filter_chain *chain, const struct distribution *d, size_t prompt_tokens) {
+    json_uint(j, "prompt_tokens", prompt_tokens);
+    json_float(j, "entropy", d->stats[0].entropy);
+    json_tokens(j, session, chain, d);
+    json_stages(j, chain, d);
+    settings_json(j, &settings->items[0], &settings->sources[0]);
+    session_json(j, session);
+}
+
+static void print_json(const struct session *session, const struct setting_list *settings,
+                       const struct filter_chain *chain, const struct distribution *d, size_t prompt_tokens) {
     struct json j = {0};
     json_object(&j, NULL);
-    json_uint(&j, "prompt_tokens", prompt_tokens);
-    json_float(&j, "entropy", d->stats[0].entropy);
-    json_tokens(&j, session, chain, d);
-    json_stages(&j, chain, d);
-    settings_json(&j, &settings->items[0], &settings->sources[0]);
-    session_json(&j, session);
+    json_distribution(&j, session, settings, chain, d, prompt_tokens);
     json_end(&j);
     strbuf_char(&j.out, '\n');
     output_buf(&j.out);
     strbuf_free(&j.out);
 }
 
+/* ---- the page ---- */
+
+/* The prompt as the model sees it, special tokens spelled out. */
+static void json_prompt(struct json *j, const struct session *session, const struct prompt *prompt) {
+    struct strbuf text = {0};
+    for (size_t i = 0; i < prompt->count; i++) {
+        size_t length;
+        char *piece = token_text(session->model, prompt->ids[i], &length);
+        if (piece) strbuf_add(&text, piece, length);
+        tempera_free(piece);
+    }
+    json_bytes(j, "prompt", text.data ? text.data : "", text.length);
+    strbuf_free(&text);
+}
+
+static void json_headings(struct json *j, const struct filter_chain *chain) {
+    json_array(j, "headings");
+    for (size_t s = 0; s < chain->count; s++) {
+        struct strbuf heading = {0};
+        filter_chain_heading(&heading, chain, s);
+        json_text(j, NULL, heading.data);
+        strbuf_free(&heading);
+    }
+    json_end(j);
+}
+
+static void json_plane(struct json *j, const struct plane *plane) {
+    plane_axes_json(j);
+    json_array(j, "plane_logprob");
+    for (size_t i = 0; i < PLANE_POINTS; i++) json_float(j, NULL, plane->logprob[i]);
+    json_end(j);
+    json_array(j, "plane_kept");
+    for (size_t i = 0; i < PLANE_POINTS; i++) json_int(j, NULL, plane->kept[i]);
+    json_end(j);
+}
+
+/* The page's data are the members of --json, then "vocab_size", "prompt", "headings" and the plane. */
+static int write_page(const char *path, const struct session *session, const struct setting_list *settings,
+                      const struct filter_chain *chain, const struct distribution *d, const struct prompt *prompt) {
+    struct json j = {0};
+    struct page page;
+    struct plane plane;
+    tempera_error err;
+    if (plane_make(&plane, session->engine, prompt->ids, prompt->count, &err) != TEMPERA_OK)
+        return complain_error(&err);
+    int status = page_open(&page, path, PAGE_PROBS);
+    if (status) return status;
+    json_object(&j, NULL);
+    json_distribution(&j, session, settings, chain, d, prompt->count);
+    json_int(&j, "vocab_size", session->info.vocab_size);
+    json_prompt(&j, session, prompt);
+    json_headings(&j, chain);
+    json_plane(&j, &plane);
+    json_end(&j);
+    page_json(&page, &j);
+    strbuf_free(&j.out);
+    return page_close(&page, true);
+}
+
 /* ---- the command ---- */
 
 static int check_flags(const struct probs_args *args, const struct prompt_list *prompts) {
     if (prompts->count > 1) return complain(EXIT_USAGE, "probs: one prompt at a time, got %zu", prompts->count);
+    if (args->html && args->common.json) return complain(EXIT_USAGE, "probs: --html and --json: one of them");
     if (args->sampling.settings.count > 1)
         return complain(EXIT_USAGE, "probs: one --setting at a time, got %zu", args->sampling.settings.count);
     return EXIT_DONE;
@@ -253,12 +276,11 @@ static int check_flags(const struct probs_args *args, const struct prompt_list *
 
 static int show(const struct probs_args *args, struct session *session, const struct setting_list *settings,
                 const struct prompt *prompt) {
-    struct chain chain = {.count = 0};
+    struct filter_chain chain = filter_chain_make(&settings->items[0]);
     struct distribution d = {.top = args->top};
     tempera_error err;
     tempera_engine_options options = session_options(&args->common);
     if (d.top > session->info.vocab_size) d.top = session->info.vocab_size;
-    build_chain(&chain, &settings->items[0]);
     options.max_rows = 1;
     options.max_branches = 32;
     int status = session_start(session, &options);
@@ -269,6 +291,7 @@ static int show(const struct probs_args *args, struct session *session, const st
     if (tempera_next(session->engine, prompt->ids, prompt->count, passes, chain.count ? chain.count : 1, d.top, d.token,
                      d.logprob, d.final_logprob, d.stats, &err) != TEMPERA_OK)
         return complain_error(&err);
+    if (args->html) return write_page(args->html, session, settings, &chain, &d, prompt);
     if (args->common.json)
         print_json(session, settings, &chain, &d, prompt->count);
     else

@@ -8,5 +8,7 @@ int cmd_score(int argc, char **argv);
 int cmd_probs(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_presets(int argc, char **argv);
+int cmd_sweep(int argc, char **argv);
 
 #endif

@@ -198,13 +198,17 @@ bool interrupted(void) {
     return interrupt_seen != 0;
 }
 
+void interrupt_catch(void) {
+    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+}
+
 int session_start(struct session *session, const tempera_engine_options *options) {
     tempera_error err;
     if (tempera_engine_open(session->model, options, &session->engine, &err) != TEMPERA_OK) return complain_error(&err);
     tempera_engine_plan(session->engine, &session->plan);
     interrupt_engine = session->engine;
-    struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
+    interrupt_catch();
     return EXIT_DONE;
 }
 

@@ -52,6 +52,7 @@ tempera_engine_options session_options(const struct common_args *args);
 
 /* From session_start on, the first Ctrl-C cancels all requests, the second ends the program at once. */
 bool interrupted(void);
+void interrupt_catch(void); /* the same without a session */
 
 /* What the device and the chosen kernels are, "cpu avx512 f32"; for JSON the fields that a result depends on. */
 struct json;

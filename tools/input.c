@@ -243,8 +243,7 @@ int encode_text(const tempera_model *model, const struct text *text, bool no_spe
     return EXIT_DONE;
 }
 
-/* A text that encodes to nothing starts from the token that texts of the training data started from. */
-static int fill_empty(struct prompt *prompt, size_t index, const tempera_model *model) {
+int prompt_fill_empty(struct prompt *prompt, size_t index, const tempera_model *model) {
     tempera_model_info info;
     tempera_model_info_get(model, &info);
     int32_t first = info.bos >= 0 ? info.bos : info.eos;
@@ -268,7 +267,7 @@ int prompt_list_encode(struct prompt_list *list, const struct prompt_args *args,
         } else {
             status = encode_text(model, &source->text, args->no_special, args->plain, &list->items[i]);
         }
-        if (!status && list->items[i].count == 0) status = fill_empty(&list->items[i], i, model);
+        if (!status && list->items[i].count == 0) status = prompt_fill_empty(&list->items[i], i, model);
         if (status) return status;
     }
     return EXIT_DONE;

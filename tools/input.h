@@ -50,6 +50,10 @@ int prompt_list_read(struct prompt_list *list, const struct prompt_args *args);
 int prompt_list_encode(struct prompt_list *list, const struct prompt_args *args, const tempera_model *model);
 void prompt_list_free(struct prompt_list *list);
 
+/* A text that encodes to nothing starts from the token that texts of the training data started from: begin-of-text, or
+ * end-of-text where there is no other. 0 or the exit status; `index` is for the message. */
+int prompt_fill_empty(struct prompt *prompt, size_t index, const tempera_model *model);
+
 /* Ids of a text by the flags above; 0 or the exit status. */
 int encode_text(const tempera_model *model, const struct text *text, bool no_special, bool plain,
                 struct prompt *prompt);

@@ -15,6 +15,8 @@ static const struct command {
     {"tokenize", cmd_tokenize, "pieces and ids of a text, and back"},
     {"score", cmd_score, "log-probability of a text, perplexity, ranking of choices"},
     {"probs", cmd_probs, "the next token's distribution, raw and after each filter"},
+    {"sweep", cmd_sweep, "compare settings: samples in a database, figures with intervals, a report page"},
+    {"presets", cmd_presets, "recommended settings by kind of content"},
     {"bench", cmd_bench, "prefill and decode speed, as shares of what the device can do"},
     {"info", cmd_info, "a model's shape, its memory plan, the devices"},
 };

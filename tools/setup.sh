@@ -65,6 +65,10 @@ setup_build() {
     setup_library libcjson libcjson-dev
     setup_library libpcre2-8 libpcre2-dev
     setup_library libutf8proc libutf8proc-dev
+    setup_library sqlite3 libsqlite3-dev
+    setup_library libxxhash libxxhash-dev
+    setup_library zlib zlib1g-dev
+    [ -e /usr/share/javascript/d3/d3.min.js ] || setup_missing+=(libjs-d3) # for the pages of reports
     setup_install
 }
 
