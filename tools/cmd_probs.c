@@ -61,9 +61,9 @@ static bool stage_acts(const tempera_sampling *s, tempera_stage stage) {
         return s->repetition_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0 ||
                s->no_repeat_ngram > 0;
     case TEMPERA_STAGE_BIAS: return s->logit_bias_count > 0;
-    case TEMPERA_STAGE_TEMPERATURE: return s->temperature != 1;
+    case TEMPERA_STAGE_TEMPERATURE: return s->temperature != 1 || s->temperature_end >= 0 || s->dynatemp_range > 0;
     case TEMPERA_STAGE_TOP_K: return s->top_k > 0;
-    case TEMPERA_STAGE_TOP_P: return s->top_p < 1;
+    case TEMPERA_STAGE_TOP_P: return s->top_p < 1 || s->top_p_end >= 0 || s->top_p_distinct > 0;
     case TEMPERA_STAGE_MIN_P: return s->min_p > 0;
     case TEMPERA_STAGE_TYPICAL_P: return s->typical_p < 1;
     case TEMPERA_STAGE_COUNT: break;
@@ -84,9 +84,16 @@ static void build_chain(struct chain *chain, const tempera_sampling *sampling) {
     }
 }
 
+/* Whether a step has no one value: it depends on the text so far, or on the scores. */
+static bool stage_changes(const char *name, const tempera_sampling *s) {
+    if (strcmp(name, "temperature") == 0) return s->temperature_end >= 0 || s->dynatemp_range > 0;
+    return strcmp(name, "top_p") == 0 && (s->top_p_end >= 0 || s->top_p_distinct > 0);
+}
+
 /* The value that a step has, for its heading: "top_k 40". */
 static void stage_heading(struct strbuf *b, const char *name, const tempera_sampling *s) {
     strbuf_text(b, name);
+    if (stage_changes(name, s)) return;
 #define STAGE_VALUE(field)                                                                                             \
     if (strcmp(name, #field) == 0) {                                                                                   \
         strbuf_char(b, ' ');                                                                                           \
