@@ -313,6 +313,27 @@ DEV bool decide(const sample_args &a, Shared *s, Chain &c, int32_t stage) {
     return false;
 }
 
+// The stage of temperature, after `end` others, while the chain is open: sets its scale. The entropy needs the best score;
+// finding it may close the chain, and then nothing is scaled. False: a list cannot tell.
+DEV bool scale_open(const sample_args &a, Shared *s, Chain &c, int32_t end) {
+    const sample_branch &b = s->tools.branch;
+    c.scale = b.inv_temperature;
+    if (b.options & SAMPLE_DYNATEMP) {
+        float best = draw_unkey(s->head.best);
+        c.scale = 1.0f;
+        if (c.edited) {
+            list_edited(s, c, end);
+            if (!decide(a, s, c, SAMPLE_STAGES)) return false;
+            if (!c.open) return true;
+            best = summarize(&s->tools, List{s->score, s->id, s->n}).best;
+        }
+        const Sums sums = sum_open(a, s, c, {best, best, SUM_MOMENTS | SUM_RAW}); // RAW also counts
+        c.scale = dynatemp(b, sums, sums.kept);
+    }
+    c.scaled = true;
+    return true;
+}
+
 // The stages. False: the job is one for the last kernel.
 DEV bool run_stages(const sample_args &a, Shared *s, Chain &c) {
     const sample_branch &b = s->tools.branch;
@@ -327,9 +348,9 @@ DEV bool run_stages(const sample_args &a, Shared *s, Chain &c) {
             continue;
         }
         if (stage == SAMPLE_TEMPERATURE && c.open) {
-            c.scale = b.inv_temperature;
-            c.scaled = true;
-            continue;
+            if (!scale_open(a, s, c, i)) return false;
+            listed = !c.open; // while it is open, scores before the scale are of no more use
+            if (c.open) continue;
         }
         if (c.open) {
             if (!listed) list_edited(s, c, i);
@@ -342,8 +363,7 @@ DEV bool run_stages(const sample_args &a, Shared *s, Chain &c) {
         if (edits) {
             edit_candidates(b, stage, list, table);
         } else if (stage == SAMPLE_TEMPERATURE) {
-            for (int32_t j = thread(); j < list.n(); j += threads())
-                list.score[j] = draw_clean(dev::mul(list.score[j], b.inv_temperature));
+            scale_candidates(&s->tools, list);
         } else {
             filter(&s->tools, list, stage, summarize(&s->tools, list), {false, 0.0f, 0.0f, 0}, id_bits(a.V));
         }
@@ -497,8 +517,7 @@ DEV void run_dense(const sample_args &a, Tools *t, int32_t job, const Dense &all
         if (stage <= SAMPLE_BIAS) {
             edit_candidates(b, stage, all, marks);
         } else if (stage == SAMPLE_TEMPERATURE) {
-            for (int32_t j = thread(); j < a.V; j += threads())
-                all.score[j] = draw_clean(dev::mul(all.score[j], b.inv_temperature));
+            scale_candidates(t, all);
         } else {
             filter(t, all, stage, summarize(t, all), {false, 0.0f, 0.0f, 0}, bits);
         }

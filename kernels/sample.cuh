@@ -332,6 +332,24 @@ DEV Sums sum_candidates(Tools *t, const View &view, const Measure &measure, cons
     return sums;
 }
 
+// What a stage of temperature multiplies the scores with; `sums` with moments, over `count` tokens above -inf.
+DEV float dynatemp(const sample_branch &b, const Sums &sums, uint64_t count) {
+    return draw_dynatemp(sums.high, sums.low, sums.total, (uint32_t)count, b.dynatemp_least, b.dynatemp_spread,
+                         b.dynatemp_exponent);
+}
+
+// The stage of temperature over all that is left.
+template <typename View> DEV void scale_candidates(Tools *t, const View &view) {
+    const sample_branch &b = t->branch;
+    float scale = b.inv_temperature;
+    if (b.options & SAMPLE_DYNATEMP) {
+        const Summary s = summarize(t, view);
+        if (s.alive == 0) return;
+        scale = dynatemp(b, sum_candidates(t, view, {s.best, 0.0f, SUM_MOMENTS}, nullptr), (uint64_t)s.alive);
+    }
+    for (int32_t i = thread(); i < view.n(); i += threads()) view.score[i] = draw_clean(dev::mul(view.score[i], scale));
+}
+
 // ---- edits -------------------------------------------------------------------------------------------------------------
 
 // What is to be done to a token's score.

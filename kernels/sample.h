@@ -44,7 +44,8 @@ enum sample_option {
     SAMPLE_EDITS = 16,   /* some token's score is edited by one of the following */
     SAMPLE_NGRAMS = 32,
     SAMPLE_REPETITION = 64,
-    SAMPLE_FREQUENCY = 128
+    SAMPLE_FREQUENCY = 128,
+    SAMPLE_DYNATEMP = 256 /* the temperature is one by entropy */
 };
 
 enum sample_flag { SAMPLE_NAN = 1, SAMPLE_EMPTY = 2 }; /* = draw_flag */
@@ -69,6 +70,7 @@ struct sample_branch {
     int32_t fed_draw, fed_token; /* with FEEDBACK: the draw of the step before; below 0: fed_token itself */
     int32_t top_k;
     float inv_temperature, top_p, min_p_distance, typical_p;
+    float dynatemp_least, dynatemp_spread, dynatemp_exponent;
     float repetition_penalty, frequency_penalty, presence_penalty;
     uint8_t stage_count, stage[SAMPLE_STAGES]; /* those that do something, in order; greedy: only edits */
 };

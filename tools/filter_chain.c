@@ -10,9 +10,9 @@ static bool stage_acts(const tempera_sampling *s, tempera_stage stage) {
         return s->repetition_penalty != 1 || s->frequency_penalty != 0 || s->presence_penalty != 0 ||
                s->no_repeat_ngram > 0;
     case TEMPERA_STAGE_BIAS: return s->logit_bias_count > 0;
-    case TEMPERA_STAGE_TEMPERATURE: return s->temperature != 1;
+    case TEMPERA_STAGE_TEMPERATURE: return s->temperature != 1 || s->temperature_end >= 0 || s->dynatemp_range > 0;
     case TEMPERA_STAGE_TOP_K: return s->top_k > 0;
-    case TEMPERA_STAGE_TOP_P: return s->top_p < 1;
+    case TEMPERA_STAGE_TOP_P: return s->top_p < 1 || s->top_p_end >= 0 || s->top_p_distinct > 0;
     case TEMPERA_STAGE_MIN_P: return s->min_p > 0;
     case TEMPERA_STAGE_TYPICAL_P: return s->typical_p < 1;
     case TEMPERA_STAGE_COUNT: break;
@@ -41,10 +41,17 @@ static void add_value(struct strbuf *b, const char *name, double value, double o
     strbuf_float(b, (float)value);
 }
 
+/* Whether a step has no one value: it depends on the text so far, or on the scores. */
+static bool stage_changes(const char *name, const tempera_sampling *s) {
+    if (strcmp(name, "temperature") == 0) return s->temperature_end >= 0 || s->dynatemp_range > 0;
+    return strcmp(name, "top_p") == 0 && (s->top_p_end >= 0 || s->top_p_distinct > 0);
+}
+
 void filter_chain_heading(struct strbuf *b, const struct filter_chain *chain, size_t i) {
     const tempera_sampling *s = &chain->settings[i];
     const char *name = chain->names[i];
     strbuf_text(b, name);
+    if (stage_changes(name, s)) return;
 #define STAGE_VALUE(field)                                                                                             \
     if (strcmp(name, #field) == 0) {                                                                                   \
         strbuf_char(b, ' ');                                                                                           \

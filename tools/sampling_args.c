@@ -339,7 +339,7 @@ void setting_describe(struct strbuf *b, const tempera_sampling *sampling, size_t
     tempera_sampling shown = tempera_sampling_default(); /* what need not be said */
     size_t start = b->length;
     char order[160];
-    if (sampling->temperature == 0) {
+    if (sampling->temperature == 0 && sampling->temperature_end < 0) {
         strbuf_text(b, "greedy");
         shown.temperature = 0;
     }

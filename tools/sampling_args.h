@@ -65,7 +65,7 @@ void setting_json_lists(struct json *j, const tempera_sampling *sampling);
 /* "settings": {…} and "settings_source": {…}. */
 void settings_json(struct json *j, const tempera_sampling *sampling, const struct setting_source *source);
 /* "temperature=0.8,top_p=0.95": what differs from the table's defaults, of the fields before `limit`, and the order;
- * "greedy" stands for temperature=0. Never empty: "defaults". */
+ * "greedy" stands for temperature=0 that stays. Never empty: "defaults". */
 void setting_describe(struct strbuf *b, const tempera_sampling *sampling, size_t limit);
 /* Lays "name=value,name=value" over a setting; an item without "=" continues the value before it, so that
  * "order=top_k,temperature" can be written. `source` may be NULL. False after complaining; `what` names the flag. */

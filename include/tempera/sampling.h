@@ -29,6 +29,13 @@ extern "C" {
     X(FLOAT, presence_penalty, 0.0, -100.0, 100.0, "subtracts this once a token was generated")               \
     X(INT, penalty_window, 0, 0, INT32_MAX, "penalties look at this many latest tokens; 0 = all")             \
     X(INT, no_repeat_ngram, 0, 0, 1024, "no n tokens in a row appear twice; 0 = off")                         \
+    X(FLOAT, temperature_end, -1.0, -1.0, 1000.0, "temperature moves there over schedule_tokens; -1 = it stays") \
+    X(FLOAT, top_p_end, -1.0, -1.0, 1.0, "top_p moves there over schedule_tokens; -1 = it stays")             \
+    X(INT, schedule_tokens, 0, 0, INT32_MAX, "generated tokens that the moves take; 0 = max_tokens")          \
+    X(FLOAT, schedule_power, 1.0, 0.01, 100.0, "when they move: 1 = evenly, above late, below early")         \
+    X(FLOAT, top_p_distinct, 0.0, 0.0, 1.0, "lowers top_p by this share while generated tokens differ; 0 = off") \
+    X(FLOAT, dynatemp_range, 0.0, 0.0, 1000.0, "temperature by entropy, this far down and up; 0 = off")       \
+    X(FLOAT, dynatemp_exponent, 1.0, 0.01, 100.0, "of the entropy's share of its maximum")                    \
     X(SEED, seed, 0, 0, UINT64_MAX, "key of the noise; equal seeds give equal samples")                       \
     X(INT, n, 1, 1, 1048576, "samples per setting")                                                           \
     X(INT, first_sample, 0, 0, 1048575, "index of the first of the n samples")                                \
@@ -38,6 +45,18 @@ extern "C" {
     X(INT, logprobs, -1, -1, 32, "log-probabilities: -1 = none, 0 = the chosen token's, N = and the N best")  \
     X(BOOL, echo, false, false, true, "put the prompt in front of the text")
 /* clang-format on */
+
+/* What changes from token to token. With t tokens generated before a draw, of which `distinct` are different:
+ *   x       = min(1, t / N)^schedule_power, N = schedule_tokens, or max_tokens (at least 1) where that is 0
+ *   T       = temperature + (temperature_end - temperature) x      top_p moves likewise
+ *   top_p'  = top_p (1 - top_p_distinct distinct / t), unchanged for t = 0
+ *   T'      = Tmin + (Tmax - Tmin) (H / Hmax)^dynatemp_exponent, Tmin = max(0.0001, T - dynatemp_range), Tmax = T +
+ *             dynatemp_range, H the entropy of the tokens that are left when the step `temperature` comes, Hmax that of as
+ *             many equally likely ones; a single token is left as it is
+ * The first draw (t = 0) has the start's values, every draw from t = N on exactly the end's; so one with max_tokens 1 sees
+ * only the start. A temperature between 0 and 0.0001 on the way counts as 0.0001; 0 is greedy, which a schedule reaches
+ * at t = N and leaves at t = 1, and which dynatemp_range does not change. tempera_score and tempera_next, which have no
+ * prompt, count all tokens before the one they look at. dynatemp_range and dynatemp_exponent are llama.cpp's. */
 
 /* Steps of a sampling chain, in the default order (Hugging Face transformers' for those it has). */
 /* clang-format off */

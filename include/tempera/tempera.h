@@ -219,6 +219,7 @@ void tempera_cancel(tempera_engine *engine, uint64_t id);
 
 /* Teacher-forced statistics of ids[1 … count-1] under each setting (settings NULL: the plain model, one row), in one
  * pass: stats[s * count + i] is token i under setting s; stats[s * count] is all NaN (nothing predicts the first).
+ * All tokens before i count as generated, for penalties, schedules and top_p_distinct (as in tempera_next).
  * top_token/top_logprob are NULL here. Runs the engine until it is done; fails when requests are pending. */
 tempera_status tempera_score(tempera_engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
                              size_t setting_count, tempera_token_stat *stats, tempera_error *err);

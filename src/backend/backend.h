@@ -29,7 +29,8 @@
 
 /* ---- one step's batch ----------------------------------------------------------------------------------------- */
 
-/* The numeric form of one branch's settings: what the draw needs and nothing else. Built once at submit. */
+/* The numeric form of one branch's settings: what the draw needs and nothing else. Built once at submit; temperature and
+ * top_p may be others in the next step. */
 struct branch_params {
     float temperature;     /* 0 = greedy */
     float inv_temperature; /* 1.0f / temperature, 0 when greedy */
@@ -38,6 +39,8 @@ struct branch_params {
     float min_p;           /* 0 = off */
     float min_p_distance;  /* (float)-log(min_p): kept when zmax - z <= this */
     float typical_p;       /* >= 1 = off */
+    /* temperature by entropy, least + spread (H / Hmax)^exponent; spread 0 = off */
+    float dynatemp_least, dynatemp_spread, dynatemp_exponent;
     float repetition_penalty, frequency_penalty, presence_penalty;
     int32_t penalty_window; /* 0 = all */
     int32_t no_repeat_ngram;

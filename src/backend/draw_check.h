@@ -17,8 +17,14 @@ static inline bool draw_order_is_sound(const tempera_order *order) {
     return true;
 }
 
+static inline bool draw_dynatemp_is_sound(const struct branch_params *p) {
+    if (p->dynatemp_spread == 0.0f) return true;
+    return p->dynatemp_spread > 0.0f && p->dynatemp_spread < INFINITY && p->dynatemp_least > 0.0f &&
+           1.0f / p->dynatemp_least < INFINITY && p->dynatemp_exponent > 0.0f && p->dynatemp_exponent < INFINITY;
+}
+
 static inline bool draw_params_are_sound(const struct branch_params *p) {
-    return draw_order_is_sound(&p->order) && p->temperature >= 0.0f &&
+    return draw_order_is_sound(&p->order) && draw_dynatemp_is_sound(p) && p->temperature >= 0.0f &&
            (p->temperature == 0.0f || (p->inv_temperature > 0.0f && p->inv_temperature < INFINITY)) && p->top_k >= 0 &&
            p->top_p >= 0.0f && p->min_p_distance >= 0.0f && p->typical_p >= 0.0f && p->repetition_penalty > 0.0f &&
            p->repetition_penalty < INFINITY && isfinite(p->frequency_penalty) && isfinite(p->presence_penalty) &&

@@ -86,6 +86,14 @@ DRAW_INLINE float draw_distance(float best, float score) {
 #define DRAW_EXP2_C5         0.0018775767f
 #define DRAW_WEIGHT_MAX_LOG2 40 /* draw_weight(0) is just below 2^40 */
 
+DRAW_INLINE float draw_exp2(float g) {
+    float q = DRAW_FMA(DRAW_EXP2_C5, g, DRAW_EXP2_C4);
+    q = DRAW_FMA(q, g, DRAW_EXP2_C3);
+    q = DRAW_FMA(q, g, DRAW_EXP2_C2);
+    q = DRAW_FMA(q, g, DRAW_EXP2_C1);
+    return DRAW_FMA(q, g, DRAW_EXP2_C0);
+}
+
 /* 2^40 exp(-d), cut to an integer; d >= 0 or +inf. With t = d log2(e) = n + f: 2^-t = 2^(1-f) / 2^(n+1), the mantissa in
  * 30 fraction bits. Relative error below 1.0e-6 plus the cut; 0 from t = 40 on (exp(-27.7)). 2^22 weights sum below
  * 2^62. */
@@ -94,12 +102,7 @@ DRAW_INLINE uint64_t draw_weight(float d) {
     if (!(t < 40.0f)) return 0;
     uint32_t n = (uint32_t)t;
     float g = DRAW_SUB(1.0f, DRAW_SUB(t, (float)n)); /* in (0, 1] */
-    float q = DRAW_FMA(DRAW_EXP2_C5, g, DRAW_EXP2_C4);
-    q = DRAW_FMA(q, g, DRAW_EXP2_C3);
-    q = DRAW_FMA(q, g, DRAW_EXP2_C2);
-    q = DRAW_FMA(q, g, DRAW_EXP2_C1);
-    q = DRAW_FMA(q, g, DRAW_EXP2_C0);
-    uint32_t mantissa = (uint32_t)DRAW_MUL(q, 0x1p30f);
+    uint32_t mantissa = (uint32_t)DRAW_MUL(draw_exp2(g), 0x1p30f);
     return ((uint64_t)mantissa << 10) >> (n + 1);
 }
 
@@ -139,6 +142,64 @@ DRAW_INLINE float draw_typicality(float d, float mean) {
     return DRAW_SUB(0.0f, t < 0.0f ? -t : t);
 }
 
+/* ---- logarithm and power -------------------------------------------------------------------------------------- */
+
+/* log1p(m) = m + m^2 P(m) on [-1/4, 1/2]: minimax in relative error, 6.5e-8 with these rounded coefficients
+ * (Remez exchange, low orders rounded first and the rest solved again). */
+#define DRAW_LOG_C0 -0x1.000014p-1f
+#define DRAW_LOG_C1 0x1.5557f0p-2f
+#define DRAW_LOG_C2 -0x1.ffe50ep-3f
+#define DRAW_LOG_C3 0x1.98652cp-3f
+#define DRAW_LOG_C4 -0x1.56701ap-3f
+#define DRAW_LOG_C5 0x1.393c0ep-3f
+#define DRAW_LOG_C6 -0x1.13921cp-3f
+#define DRAW_LOG_C7 0x1.126c04p-4f
+#define DRAW_LN2    0x1.62e430p-1f
+DRAW_INLINE float draw_log1p(float m) {
+    float p = DRAW_FMA(DRAW_LOG_C7, m, DRAW_LOG_C6);
+    p = DRAW_FMA(p, m, DRAW_LOG_C5);
+    p = DRAW_FMA(p, m, DRAW_LOG_C4);
+    p = DRAW_FMA(p, m, DRAW_LOG_C3);
+    p = DRAW_FMA(p, m, DRAW_LOG_C2);
+    p = DRAW_FMA(p, m, DRAW_LOG_C1);
+    p = DRAW_FMA(p, m, DRAW_LOG_C0);
+    return DRAW_FMA(p, DRAW_MUL(m, m), m);
+}
+
+/* ln x of a normal x > 0. x = 2^k (1 + m) with 1 + m in [3/4, 3/2), so ln x = k ln 2 + log1p(m). Relative error below
+ * 2e-7, near 1 too: k is 0 there. */
+DRAW_INLINE float draw_log(float x) {
+    uint32_t u = DRAW_BITS(x);
+    int32_t k = (int32_t)((u + 0x00C00000u) >> 23) - 128; /* 3/4 is 0x3F400000 = 0x40000000 - 0x00C00000 */
+    float m = DRAW_SUB(DRAW_FLOAT(u - ((uint32_t)k << 23)), 1.0f);
+    return DRAW_FMA((float)k, DRAW_LN2, draw_log1p(m));
+}
+
+/* x^e for e > 0 and 0 <= x; from 1 on it is 1. exp(e ln x) by draw_exp2 as in draw_weight, 0 below 2^-126. Relative error
+ * below 1e-6 where the power is above 0.01, below 1.5e-5 anywhere. */
+DRAW_INLINE float draw_power(float x, float e) {
+    if (x >= 1.0f) return 1.0f;
+    if (!(x > 0.0f)) return 0.0f;
+    if (e == 1.0f) return x;
+    float t = DRAW_MUL(DRAW_MUL(e, -draw_log(x)), DRAW_LOG2E);
+    if (!(t < 126.0f)) return 0.0f;
+    uint32_t n = (uint32_t)t;
+    float g = DRAW_SUB(1.0f, DRAW_SUB(t, (float)n)); /* in (0, 1] */
+    return DRAW_MUL(draw_exp2(g), DRAW_FLOAT((126u - n) << 23));
+}
+
+/* What dynatemp multiplies the scores with: 1 / T, T = least + spread (H / log count)^exponent. H = E[d] + log Z by the
+ * sums of the weights of the `count` tokens that are left, as above; Z is in units of the best token's weight. One token
+ * has no entropy to measure, and none at all no sums: 1. */
+DRAW_INLINE float draw_dynatemp(uint64_t high, uint64_t low, uint64_t total, uint32_t count, float least, float spread,
+                                float exponent) {
+    if (count < 2) return 1.0f;
+    float mean = (float)draw_mean_distance(high, low, total);
+    float entropy = DRAW_ADD(mean, draw_log(DRAW_MUL((float)total, 0x1p-40f)));
+    float share = draw_power(DRAW_DIV(entropy, draw_log((float)count)), exponent);
+    return DRAW_DIV(1.0f, DRAW_ADD(least, DRAW_MUL(spread, share)));
+}
+
 /* ---- the exponential race ------------------------------------------------------------------------------------- */
 
 /* Purposes keep the streams of other consumers apart; the draw of a token has 0. */
@@ -161,18 +222,6 @@ DRAW_INLINE float draw_variate(uint32_t x) {
     return DRAW_MUL(DRAW_ADD(high, low), 0x1p-32f);
 }
 
-/* log1p(m) = m + m^2 P(m) on [-1/4, 1/2]: minimax in relative error, 6.5e-8 with these rounded coefficients
- * (Remez exchange, low orders rounded first and the rest solved again). */
-#define DRAW_LOG_C0 -0x1.000014p-1f
-#define DRAW_LOG_C1 0x1.5557f0p-2f
-#define DRAW_LOG_C2 -0x1.ffe50ep-3f
-#define DRAW_LOG_C3 0x1.98652cp-3f
-#define DRAW_LOG_C4 -0x1.56701ap-3f
-#define DRAW_LOG_C5 0x1.393c0ep-3f
-#define DRAW_LOG_C6 -0x1.13921cp-3f
-#define DRAW_LOG_C7 0x1.126c04p-4f
-#define DRAW_LN2    0x1.62e430p-1f
-
 /* e = -log1p(-v) for 0 < v < 1: exponentially distributed when v is uniform. 1 - v = 2^-k (1 + m) with 1 + m in
  * [3/4, 3/2), so e = k ln 2 - log1p(m). For v <= 1/4 k is 0 and m = -v exactly: small e, which are the winners, keep v's
  * full precision, as -log of a uniform would not. Relative error below 1.6e-7 (tests/sampler/test_draw_math.c). */
@@ -181,15 +230,7 @@ DRAW_INLINE float draw_exponential(float v) {
     uint32_t k = (0x3F400000u + 0x7FFFFFu - u) >> 23; /* 3/4 is 0x3F400000 */
     float scale = DRAW_FLOAT((127u + k) << 23);       /* 2^k */
     float m = DRAW_SUB(DRAW_SUB(scale, 1.0f), DRAW_MUL(v, scale));
-    float p = DRAW_FMA(DRAW_LOG_C7, m, DRAW_LOG_C6);
-    p = DRAW_FMA(p, m, DRAW_LOG_C5);
-    p = DRAW_FMA(p, m, DRAW_LOG_C4);
-    p = DRAW_FMA(p, m, DRAW_LOG_C3);
-    p = DRAW_FMA(p, m, DRAW_LOG_C2);
-    p = DRAW_FMA(p, m, DRAW_LOG_C1);
-    p = DRAW_FMA(p, m, DRAW_LOG_C0);
-    p = DRAW_FMA(p, DRAW_MUL(m, m), m);
-    return DRAW_FMA((float)k, DRAW_LN2, -p);
+    return DRAW_FMA((float)k, DRAW_LN2, -draw_log1p(m));
 }
 
 /* Larger wins. Positive and finite; the words that round to v = 1 (e would be infinite) score 0, worst of all.

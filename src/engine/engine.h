@@ -111,9 +111,10 @@ bool engine_can_start(const struct engine *engine);
 /* Builds, in `next`, the step after the one in `flying`, which is in flight. Empty: there is nothing in it, or it
  * cannot be told yet (run_ahead.c). */
 void engine_build_ahead(struct engine *engine, const struct batch *flying, struct batch *next);
-/* Adds one draw for every branch of the row, from the logits of view token `token`. history: how many tokens the
- * sequence has when it is drawn; all of them but perhaps the last are known. */
-void engine_add_draws(const struct engine *engine, struct batch *batch, int32_t row, int32_t token, int32_t history);
+/* Adds one draw for every branch of the row, from the logits of view token `token`, and sets the branches' parameters for
+ * it: steps that were submitted have their copies. history: how many tokens the sequence has when it is drawn; all of them
+ * but perhaps the last are known. */
+void engine_add_draws(struct engine *engine, struct batch *batch, int32_t row, int32_t token, int32_t history);
 /* Takes the token a branch drew: statistics, text, stop rules, on_token. True when the branch goes on; else it was
  * finished (engine_finish) and freed. The row is computed to its length and does not hold the token yet. */
 bool engine_take_token(struct engine *engine, int32_t row, int32_t branch, const struct draw_result *result);

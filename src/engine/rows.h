@@ -23,14 +23,15 @@ enum { NO_INDEX = -1 };
 struct branch {
     struct request *request;
     int32_t setting, sample;
-    int32_t next; /* on its row, in ascending order of the samples; or in the free list */
-    struct branch_params params;
+    int32_t next;                /* on its row, in ascending order of the samples; or in the free list */
+    struct branch_params params; /* of the last draw that was submitted, or of the next one that is being built */
     struct detok detok;
     struct stop_scan stop;
     int32_t stats;     /* slot of request->stats, or NO_INDEX */
     size_t text_bytes; /* handed to on_token so far */
     bool cut;          /* a stop string matched: the text is the first text_bytes bytes */
     uint32_t nan_rows;
+    int32_t distinct; /* different tokens generated so far; counted when the setting asks for it (adapt.h) */
 };
 
 enum row_state { ROW_FREE, ROW_WAITING, ROW_ACTIVE };

@@ -2,13 +2,14 @@
  *
  * While a step is computed, the host would be idle, and the device while the host settles it. So the next step is
  * submitted first, with the tokens that the device will have drawn by then (FEEDBACK). That needs a next step which
- * does not depend on them: each row has one branch and has all its known tokens in flight, so it gets one more; nothing
- * could be admitted; and there are pages without preempting anyone. Otherwise the step in flight is waited for, and the
+ * does not depend on them: each row has one branch, whose parameters do not (adapt.h), and has all its known tokens in
+ * flight, so it gets one more; nothing could be admitted; and there are pages without preempting anyone. Otherwise the step in flight is waited for, and the
  * next one is built from what is known then.
  *
  * What does depend on the tokens is whether a sample ends. By length is known ahead: such rows are left out. By a stop
  * rule is not: then the row is gone when its entry in the next step comes back, and batch_is_live says so. Its pages
  * may be in other hands by then, which is safe: those write them in later steps. */
+#include "engine/adapt.h"
 #include "engine/engine.h"
 
 /* ---- sending and waiting --------------------------------------------------------------------------------------- */
@@ -65,6 +66,11 @@ static int32_t tokens_ahead(const struct row *r) {
     return r->length + 1 - r->computed;
 }
 
+/* Whether the parameters of the row's one branch can be told before its token is. */
+static bool knows_params(const struct engine *e, const struct row *r) {
+    return !adapt_needs_tokens(&r->request->settings[e->rows.branch[r->first_branch].setting].sampling);
+}
+
 static bool can_tell(const struct engine *e, const struct batch *flying) {
     int32_t rows = 0, pages = 0;
     if (could_admit(e)) return false;
@@ -73,8 +79,10 @@ static bool can_tell(const struct engine *e, const struct batch *flying) {
         const struct row *r = &e->rows.row[row];
         if (!batch_is_live(flying, &e->rows, s)) continue;
         if (flying->sequence_draw[s] == NO_INDEX || r->branch_count != 1) return false;
-        if (!ends_by_length(e, r)) pages += rows_missing_pages(&e->rows, row, tokens_ahead(r));
         rows++;
+        if (ends_by_length(e, r)) continue;
+        if (!knows_params(e, r)) return false;
+        pages += rows_missing_pages(&e->rows, row, tokens_ahead(r));
     }
     return rows == e->rows.active_count && pages <= kvcache_available(&e->rows.kv);
 }

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "engine/adapt.h"
 #include "engine/engine.h"
 
 /* ---- taking a token -------------------------------------------------------------------------------------------- */
@@ -61,6 +62,8 @@ bool engine_take_token(struct engine *e, int32_t row, int32_t branch_index, cons
         return false;
     }
     int32_t token = result->token;
+    if (adapt_needs_tokens(&setting->sampling))
+        branch->distinct += adapt_is_new(r->tokens + branch->request->prompt_count, generated - 1, token);
     const tempera_token_stat *stat = NULL;
     if (branch->stats != NO_INDEX) {
         stat = stat_pool_record(&branch->request->stats, branch->stats, generated - 1, result);

@@ -4,24 +4,31 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "engine/adapt.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
 
 /* Settings in the form draws take, for as long as a scoring call runs. */
 struct forcing {
     struct arena arena;
-    struct branch_params *params; /* [count] */
+    const tempera_sampling *settings; /* [count] */
+    struct branch_params *params;     /* [count] */
     size_t count;
+    struct branch_params
+        *drawn;        /* [max_branches] one for each draw of a step; NULL: no setting changes with the tokens */
+    int32_t *distinct; /* [ids + 1] different tokens among the first; with drawn */
 };
 
 static tempera_status forcing_create(struct forcing *f, const struct engine *e, const tempera_sampling *settings,
                                      size_t count, int32_t logprobs, tempera_error *err) {
-    const tempera_sampling plain = tempera_sampling_default();
+    *f = (struct forcing){.settings = settings, .count = settings ? count : 1};
+    count = f->count;
     if (!settings) {
-        settings = &plain;
-        count = 1;
+        tempera_sampling *plain = arena_array(&f->arena, 1, sizeof *plain);
+        if (!plain) return fail_memory(err, sizeof *plain, "settings");
+        *plain = tempera_sampling_default();
+        f->settings = settings = plain;
     }
-    *f = (struct forcing){.count = count};
     f->params = arena_array(&f->arena, count, sizeof *f->params);
     if (!f->params) return fail_memory(err, count * sizeof *f->params, "settings");
     for (size_t s = 0; s < count; s++) {
@@ -32,6 +39,23 @@ static tempera_status forcing_create(struct forcing *f, const struct engine *e, 
         TRY(branch_params_build(&f->params[s], &settings[s], 0, bias, NULL, 0, err));
         f->params[s].logprobs = logprobs;
     }
+    return TEMPERA_OK;
+}
+
+/* Prepares for settings that change with the tokens, all of which count as generated. */
+static tempera_status forcing_follow(struct forcing *f, const struct engine *e, const int32_t *ids, size_t count,
+                                     tempera_error *err) {
+    bool changes = false, needs_tokens = false;
+    for (size_t s = 0; s < f->count; s++) {
+        changes |= adapt_changes(&f->settings[s]);
+        needs_tokens |= adapt_needs_tokens(&f->settings[s]);
+    }
+    if (!changes) return TEMPERA_OK;
+    f->drawn = arena_array(&f->arena, (size_t)e->plan.max_branches, sizeof *f->drawn);
+    f->distinct = arena_array(&f->arena, count + 1, sizeof *f->distinct);
+    if (!f->drawn || !f->distinct) return fail_memory(err, count * sizeof *f->distinct, "settings that change");
+    for (size_t i = 0; i < count && needs_tokens; i++)
+        f->distinct[i + 1] = f->distinct[i] + adapt_is_new(ids, (int32_t)i, ids[i]);
     return TEMPERA_OK;
 }
 
@@ -62,8 +86,15 @@ static int32_t open_row(struct engine *e, const int32_t *ids, int32_t count, boo
     return row;
 }
 
-static void add_forced(struct engine *e, int32_t row, int32_t logits_row, int32_t history,
-                       const struct branch_params *p, int32_t forced) {
+static void add_forced(struct engine *e, int32_t row, int32_t logits_row, int32_t history, const struct forcing *f,
+                       size_t setting, int32_t forced) {
+    const struct branch_params *p = &f->params[setting];
+    if (f->drawn) {
+        struct branch_params *own = &f->drawn[e->batch[0].view.B];
+        *own = *p;
+        adapt_params(own, &f->settings[setting], history, f->distinct[history]);
+        p = own;
+    }
     batch_add_draw(&e->batch[0], &(struct branch_draw){.params = p,
                                                        .row = logits_row,
                                                        .forced = forced,
@@ -92,7 +123,7 @@ static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, 
     for (int32_t i = 0; i < chunk && start + i + 1 < r->length; i++) {
         int32_t logits_row = batch_want_logits(&e->batch[0], first + i);
         for (size_t s = 0; s < f->count; s++) {
-            add_forced(e, row, logits_row, start + i + 1, &f->params[s], r->tokens[start + i + 1]);
+            add_forced(e, row, logits_row, start + i + 1, f, s, r->tokens[start + i + 1]);
         }
     }
     TRY(engine_forward(e, chunk, err));
@@ -116,6 +147,7 @@ tempera_status engine_score(struct engine *e, const int32_t *ids, size_t count, 
     }
     int32_t row = NO_INDEX;
     tempera_status status = forcing_create(&f, e, settings, setting_count, 0, err);
+    if (status == TEMPERA_OK) status = forcing_follow(&f, e, ids, count, err);
     if (status != TEMPERA_OK) goto cleanup;
     int32_t most = e->plan.max_branches / (int32_t)f.count;
     if (most > e->plan.max_logits) most = e->plan.max_logits;
@@ -169,7 +201,7 @@ static tempera_status force_top(struct engine *e, int32_t row, const struct forc
         size_t block = pairs - done < most ? pairs - done : most;
         begin_last(e, row);
         for (size_t i = done; i < done + block; i++) {
-            add_forced(e, row, 0, e->rows.row[row].length, &f->params[i / (size_t)top], token[i % (size_t)top]);
+            add_forced(e, row, 0, e->rows.row[row].length, f, i / (size_t)top, token[i % (size_t)top]);
         }
         TRY(engine_forward(e, 1, err));
         for (size_t i = 0; i < block; i++) {
@@ -195,10 +227,11 @@ tempera_status engine_next(struct engine *e, const int32_t *ids, size_t count, c
     }
     TRY_GOTO(forcing_create(&plain, e, NULL, 1, top, err));
     TRY_GOTO(forcing_create(&f, e, settings, setting_count, 0, err));
+    TRY_GOTO(forcing_follow(&f, e, ids, count, err));
     row = open_row(e, ids, (int32_t)count, true);
     TRY_GOTO(prefill(e, row, err));
     begin_last(e, row);
-    add_forced(e, row, 0, (int32_t)count, plain.params, NO_INDEX);
+    add_forced(e, row, 0, (int32_t)count, &plain, 0, NO_INDEX);
     TRY_GOTO(engine_forward(e, 1, err));
     memcpy(token, e->batch[0].result[0].top_token, (size_t)top * sizeof *token);
     memcpy(logprob, e->batch[0].result[0].top_logprob, (size_t)top * sizeof *logprob);

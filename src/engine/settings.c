@@ -40,8 +40,6 @@ enum {
     STOP_TOKENS_MAX = 64
 };
 
-static const float TEMPERATURE_LEAST = 0.0001f; /* 1 / temperature stays far from overflow */
-
 static const void *field_at(const tempera_sampling *s, const struct field *field) {
     return (const char *)s + field->offset;
 }
@@ -57,13 +55,20 @@ static int32_t get_int(const tempera_sampling *s, const struct field *field) {
 }
 
 static bool is_temperature(const struct field *field) {
-    return field->offset == offsetof(tempera_sampling, temperature);
+    return field->offset == offsetof(tempera_sampling, temperature) ||
+           field->offset == offsetof(tempera_sampling, temperature_end);
+}
+/* -1 says that there is none. */
+static bool is_end(const struct field *field) {
+    return field->offset == offsetof(tempera_sampling, temperature_end) ||
+           field->offset == offsetof(tempera_sampling, top_p_end);
 }
 
 /* False for NaN too. */
 static bool float_in_range(const struct field *field, float x) {
     if (!(x >= (float)field->min && x <= (float)field->max)) return false;
-    return !is_temperature(field) || x == 0.0f || x >= TEMPERATURE_LEAST;
+    if (is_end(field) && x < 0.0f) return x == -1.0f;
+    return !is_temperature(field) || x == 0.0f || x >= SETTINGS_TEMPERATURE_LEAST;
 }
 
 /* "name: expected <what the field takes>, found <found>". */
@@ -71,8 +76,12 @@ static tempera_status refuse(const struct field *field, const char *found, tempe
     switch (field->kind) {
     case FIELD_FLOAT:
         if (is_temperature(field))
-            return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected 0 or a number from %g to %g, found %s",
-                        field->name, (double)TEMPERATURE_LEAST, field->max, found);
+            return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected %s0 or a number from %g to %g, found %s",
+                        field->name, is_end(field) ? "-1, " : "", (double)SETTINGS_TEMPERATURE_LEAST, field->max,
+                        found);
+        if (is_end(field))
+            return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected -1 or a number from 0 to %g, found %s",
+                        field->name, field->max, found);
         return fail(err, TEMPERA_INVALID_ARGUMENT, "%s: expected a number from %g to %g, found %s", field->name,
                     field->min, field->max, found);
     case FIELD_INT:
@@ -486,6 +495,38 @@ static void sponge_float(struct sponge *sponge, float x) {
     sponge_word(sponge, float_bits(x + 0.0f)); /* -0 and 0 are one setting */
 }
 
+/* Fields that came after the key was fixed. Each goes in behind a word that no token id is, and only where it is on. */
+enum sponge_mark { MARK_TEMPERATURE_END = 1, MARK_TOP_P_END, MARK_SCHEDULE, MARK_TOP_P_DISTINCT, MARK_DYNATEMP };
+
+static void sponge_mark(struct sponge *sponge, enum sponge_mark mark) {
+    sponge_word(sponge, UINT32_C(1) << 31 | (uint32_t)mark);
+}
+
+static void sponge_changes(struct sponge *sponge, const tempera_sampling *s) {
+    if (s->temperature_end >= 0.0f) {
+        sponge_mark(sponge, MARK_TEMPERATURE_END);
+        sponge_float(sponge, s->temperature_end);
+    }
+    if (s->top_p_end >= 0.0f) {
+        sponge_mark(sponge, MARK_TOP_P_END);
+        sponge_float(sponge, s->top_p_end);
+    }
+    if (s->temperature_end >= 0.0f || s->top_p_end >= 0.0f) {
+        sponge_mark(sponge, MARK_SCHEDULE);
+        sponge_word(sponge, (uint32_t)settings_schedule_tokens(s));
+        sponge_float(sponge, s->schedule_power);
+    }
+    if (s->top_p_distinct > 0.0f) {
+        sponge_mark(sponge, MARK_TOP_P_DISTINCT);
+        sponge_float(sponge, s->top_p_distinct);
+    }
+    if (s->dynatemp_range > 0.0f) {
+        sponge_mark(sponge, MARK_DYNATEMP);
+        sponge_float(sponge, s->dynatemp_range);
+        sponge_float(sponge, s->dynatemp_exponent);
+    }
+}
+
 static uint64_t sponge_end(struct sponge *sponge) {
     uint32_t words = sponge->words; /* the length makes padding unambiguous */
     sponge_word(sponge, words);
@@ -512,7 +553,23 @@ uint64_t settings_independent_seed(const tempera_sampling *s, const tempera_logi
         sponge_word(&sponge, (uint32_t)bias[i].token);
         sponge_float(&sponge, bias[i].bias);
     }
+    sponge_changes(&sponge, s);
     return sponge_end(&sponge);
+}
+
+int32_t settings_schedule_tokens(const tempera_sampling *s) {
+    int32_t tokens = s->schedule_tokens > 0 ? s->schedule_tokens : s->max_tokens;
+    return tokens > 0 ? tokens : 1;
+}
+
+void branch_params_temperature(struct branch_params *p, const tempera_sampling *s, float temperature) {
+    p->temperature = temperature;
+    p->inv_temperature = temperature > 0.0f ? 1.0f / temperature : 0.0f;
+    p->dynatemp_spread = 0.0f;
+    if (temperature == 0.0f || s->dynatemp_range == 0.0f) return;
+    float least = temperature - s->dynatemp_range, most = temperature + s->dynatemp_range;
+    p->dynatemp_least = least > SETTINGS_TEMPERATURE_LEAST ? least : SETTINGS_TEMPERATURE_LEAST;
+    p->dynatemp_spread = most - p->dynatemp_least;
 }
 
 tempera_status branch_params_build(struct branch_params *out, const tempera_sampling *s, int32_t sample,
@@ -521,8 +578,7 @@ tempera_status branch_params_build(struct branch_params *out, const tempera_samp
     if (sample < 0) return fail(err, TEMPERA_INVALID_ARGUMENT, "sample: expected 0 or more, found %" PRId32, sample);
     TRY(check_order(&s->order, err));
     *out = (struct branch_params){
-        .temperature = s->temperature,
-        .inv_temperature = s->temperature > 0.0f ? 1.0f / s->temperature : 0.0f,
+        .dynatemp_exponent = s->dynatemp_exponent,
         .top_k = s->top_k,
         .top_p = s->top_p,
         .min_p = s->min_p,
@@ -543,5 +599,6 @@ tempera_status branch_params_build(struct branch_params *out, const tempera_samp
         .suppress_count = suppress_count,
         .min_tokens = s->min_tokens,
     };
+    branch_params_temperature(out, s, s->temperature);
     return TEMPERA_OK;
 }

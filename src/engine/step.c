@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "engine/adapt.h"
 #include "engine/engine.h"
 
 /* ---- cancel ---------------------------------------------------------------------------------------------------- */
@@ -125,12 +126,15 @@ static bool make_room(struct engine *e, int32_t row, int32_t count) {
     return true;
 }
 
-void engine_add_draws(const struct engine *e, struct batch *batch, int32_t row, int32_t token, int32_t history) {
+void engine_add_draws(struct engine *e, struct batch *batch, int32_t row, int32_t token, int32_t history) {
     const struct row *r = &e->rows.row[row];
     int32_t logits_row = batch_want_logits(batch, token);
     batch->sequence_draw[batch->view.S - 1] = batch->view.B;
     for (int32_t b = r->first_branch; b != NO_INDEX; b = e->rows.branch[b].next) {
-        batch_add_draw(batch, &(struct branch_draw){.params = &e->rows.branch[b].params,
+        struct branch *branch = &e->rows.branch[b];
+        adapt_params(&branch->params, &r->request->settings[branch->setting].sampling,
+                     history - r->request->prompt_count, branch->distinct);
+        batch_add_draw(batch, &(struct branch_draw){.params = &branch->params,
                                                     .row = logits_row,
                                                     .forced = NO_INDEX,
                                                     .history = r->tokens,

@@ -221,9 +221,9 @@ Test(cli_generate, printed_settings_replay) {
 #undef NAME
             "order",
         "independent"};
-    struct cli run =
-        cli(NULL, "generate", "-q", "--json", "-p", "Once upon a time", "--seed", "random", "--temperature", "0.77",
-            "--top-p", "0.93", "--repetition-penalty", "1.1", "--order", "llama.cpp", NULL);
+    struct cli run = cli(NULL, "generate", "-q", "--json", "-p", "Once upon a time", "--seed", "random",
+                         "--temperature", "0.77", "--top-p", "0.93", "--repetition-penalty", "1.1", "--temperature-end",
+                         "0.3", "--top-p-distinct", "0.25", "--dynatemp-range", "0.1", "--order", "llama.cpp", NULL);
     cJSON *o = first(&run);
     char setting[1024] = "";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -237,6 +237,25 @@ Test(cli_generate, printed_settings_replay) {
     cJSON_Delete(replay);
     cli_free(&run);
     cli_free(&again);
+}
+
+/* Settings that change along the text: each in its heading, and in --setting as flags are. */
+Test(cli_generate, changing_settings) {
+    static const char *const settings[] = {"temperature=1.5,temperature_end=0.25,schedule_tokens=10,schedule_power=2",
+                                           "top_p=0.9,top_p_end=0.5", "top_p_distinct=0.5",
+                                           "dynatemp_range=0.5,dynatemp_exponent=2", "temperature=0,temperature_end=1"};
+    struct cli run = cli(NULL, "generate", "-q", "-p", "Once upon a time", "--max-tokens", "20", "--setting",
+                         settings[0], "--setting", settings[1], "--setting", settings[2], "--setting", settings[3],
+                         "--setting", settings[4], NULL);
+    expect_done(&run);
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        cr_expect(strstr(run.out, settings[i]), "%s: %s", settings[i], run.out);
+    cli_free(&run);
+    struct cli refused = cli(NULL, "generate", "-p", "x", "--setting", "temperature_end=-0.5", NULL);
+    cr_expect_eq(refused.status, 2);
+    cr_expect(strstr(refused.err, "temperature_end: expected -1, 0 or a number from 0.0001 to 1000"), "%s",
+              refused.err);
+    cli_free(&refused);
 }
 
 Test(cli_generate, stop_bias_and_echo) {

@@ -297,6 +297,12 @@ Test(cli_probs, table) {
     cr_expect(strstr(run.out, "top_k 40"), "%s", run.out);
     cr_expect(strstr(run.out, "tokens left"));
     cli_free(&run);
+    /* steps without one value: no number in the heading, and a column even where they start from "off" */
+    run = cli(NULL, "probs", "Once upon a", "--temperature", "1", "--dynatemp-range", "0.5", "--top-p-distinct", "0.3",
+              "--top", "4", NULL);
+    expect_done(&run);
+    cr_expect(strstr(run.out, "  temperature     top_p\n"), "%s", run.out);
+    cli_free(&run);
 }
 
 /* ---- info ---- */

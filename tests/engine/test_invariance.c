@@ -52,6 +52,8 @@ static void set_settings(tempera_sampling *s, int32_t tokens) {
     s[2].top_k = 20;
     s[2].repetition_penalty = 1.2f;
     s[2].frequency_penalty = 0.1f;
+    s[2].temperature_end = 0.6f;
+    s[2].dynatemp_range = 0.3f;
 }
 
 static void run_scene(struct scene *scene, struct engine *e, struct record (*record)[RECORDS]) {

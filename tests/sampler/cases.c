@@ -171,6 +171,14 @@ static void random_preset(struct random *r, tempera_order *order) {
     order->penalize_prompt = which == 3;
 }
 
+/* Around the temperature that is set; a greedy branch has it too, and must not care. */
+static void random_dynatemp(struct random *r, struct branch_params *p) {
+    float range = PICK(r, 1e-3f, 0.1f, 0.5f, 1.0f, 3.0f, 1000.0f);
+    p->dynatemp_least = p->temperature - range > 0.0001f ? p->temperature - range : 0.0001f;
+    p->dynatemp_spread = p->temperature + range - p->dynatemp_least;
+    p->dynatemp_exponent = PICK(r, 0.01f, 0.5f, 1.0f, 1.0f, 1.7f, 7.5f, 100.0f);
+}
+
 void case_settings(struct random *r, struct sampler_case *c, int32_t V) {
     case_plain(c, PICK(r, 0.0f, 0.0001f, 0.3f, 0.7f, 0.7f, 1.0f, 1.0f, 1.3f, 3.0f, 1000.0f));
     struct branch_params *p = &c->params;
@@ -195,6 +203,7 @@ void case_settings(struct random *r, struct sampler_case *c, int32_t V) {
     if (random_below(r, 3) == 0) p->presence_penalty = PICK(r, -2.0f, 0.4f, 1.0f);
     if (random_below(r, 2)) p->penalty_window = 1 + random_below(r, 70);
     if (random_below(r, 4) == 0) p->no_repeat_ngram = 1 + random_below(r, 4);
+    if (random_below(r, 3) == 0) random_dynatemp(r, p);
     p->seed = random_bits(r);
     p->sample = random_below(r, 1000);
     random_history(r, c, V);

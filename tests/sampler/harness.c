@@ -74,7 +74,7 @@ void free_stages(struct stages *s) {
     free(s);
 }
 
-void survivors(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V, bool *survives) {
+static struct chain run_stages(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V) {
     struct chain c;
     struct row_info *info = &stages->info;
     struct scores whole = {stages->scratch.dense, NULL, V, 1.0f};
@@ -83,6 +83,11 @@ void survivors(struct stages *stages, const struct branch_draw *branch, const fl
     row_shortlist(info, stages->kernels, &stages->scratch, &whole);
     chain_start(&c, stages->kernels, &stages->scratch, row, V, &stages->info);
     chain_run(&c, branch, V);
+    return c;
+}
+
+void survivors(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V, bool *survives) {
+    struct chain c = run_stages(stages, branch, row, V);
     float best = chain_best(&c);
     memset(survives, 0, (size_t)V * sizeof *survives);
     if (best == -INFINITY) return;
@@ -91,4 +96,16 @@ void survivors(struct stages *stages, const struct branch_draw *branch, const fl
         return;
     }
     for (int32_t i = 0; i < c.s.n; i++) survives[id_at(&c.s, i)] = score_at(&c.s, i) > -INFINITY;
+}
+
+/* The scale is that of the chain for as long as no filter comes after the temperature. */
+double dynatemp_scale(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V) {
+    struct branch_params p = *branch->params;
+    struct branch_draw cut = *branch;
+    cut.params = &p;
+    p.order.count = 0;
+    while (p.order.count < branch->params->order.count)
+        if (p.order.stage[p.order.count++] == TEMPERA_STAGE_TEMPERATURE)
+            return p.temperature > 0 && p.dynatemp_spread > 0 ? (double)run_stages(stages, &cut, row, V).s.scale : 0;
+    return 0;
 }

@@ -24,5 +24,7 @@ struct stages *new_stages(int which, int32_t V);
 void free_stages(struct stages *stages);
 /* survives[i]: token i is left after all stages (greedy: is the argmax). */
 void survivors(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V, bool *survives);
+/* What dynatemp multiplies the scores with; 0 when the branch does not come to it. */
+double dynatemp_scale(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V);
 
 #endif

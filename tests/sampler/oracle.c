@@ -219,6 +219,27 @@ static int32_t typical_p(struct oracle *o, struct oracle_item *items, int32_t n,
     return k;
 }
 
+/* ---- dynamic temperature -------------------------------------------------------------------------------------- */
+
+/* 1 / T for a share of the greatest entropy. */
+static double dynatemp_of(const struct branch_params *p, double share) {
+    double power = pow(fmin(fmax(share, 0.0), 1.0), (double)p->dynatemp_exponent);
+    return 1.0 / ((double)p->dynatemp_least + (double)p->dynatemp_spread * power);
+}
+
+static float dynatemp(struct oracle *o, struct oracle_item *items, const struct branch_params *p, int32_t n) {
+    if (n < 2) return 1.0f;
+    float best = best_of(items, n);
+    double total = weigh(items, n), entropy = log(total), most = log((double)n);
+    for (int32_t i = 0; i < n; i++)
+        if (items[i].weight > 0) entropy += items[i].weight / total * (double)distance(best, items[i].score);
+    if (o->dynatemp == 0) return (float)dynatemp_of(p, entropy / most);
+    double cold = dynatemp_of(p, (entropy - ORACLE_ENTROPY_ERROR) / most) * (1 + ORACLE_DYNATEMP_ERROR);
+    double hot = dynatemp_of(p, (entropy + ORACLE_ENTROPY_ERROR) / most) * (1 - ORACLE_DYNATEMP_ERROR);
+    o->dynatemp_wrong = !(o->dynatemp >= hot && o->dynatemp <= cold);
+    return (float)o->dynatemp;
+}
+
 /* ---- the draw ------------------------------------------------------------------------------------------------- */
 
 static int32_t run_stage(struct oracle *o, const struct branch_draw *b, enum tempera_stage stage, int32_t n) {
@@ -229,8 +250,10 @@ static int32_t run_stage(struct oracle *o, const struct branch_draw *b, enum tem
         for (int32_t i = 0; i < n; i++) items[i].score = penalized(b, items[i].id, items[i].score);
     if (stage == TEMPERA_STAGE_BIAS)
         for (int32_t i = 0; i < n; i++) items[i].score = biased(p, items[i].id, items[i].score);
-    if (stage == TEMPERA_STAGE_TEMPERATURE && !greedy)
-        for (int32_t i = 0; i < n; i++) items[i].score = tidy(items[i].score * p->inv_temperature);
+    if (stage == TEMPERA_STAGE_TEMPERATURE && !greedy) {
+        float scale = p->dynatemp_spread > 0 ? dynatemp(o, items, p, n) : p->inv_temperature;
+        for (int32_t i = 0; i < n; i++) items[i].score = tidy(items[i].score * scale);
+    }
     n = drop_banned(items, n);
     if (n == 0 || greedy) return n;
     if (stage == TEMPERA_STAGE_TOP_K) return top_k(items, n, p->top_k, ties);
@@ -291,6 +314,7 @@ void oracle_draw(struct oracle *o, const struct branch_draw *b, const float *row
     o->V = V;
     o->token = -1;
     o->nan = false;
+    o->dynatemp_wrong = false;
     o->ambiguous = 0;
     o->kept_mass = 0;
     memset(o->survives, 0, (size_t)V * sizeof *o->survives);

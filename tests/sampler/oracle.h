@@ -10,14 +10,20 @@
 #define ORACLE_MASS_ERROR 2e-6
 /* Error of the mean distance in typical_p (2^-19 cut, weights) plus fp32 rounding of |d - E|. */
 #define ORACLE_TYPICAL_ERROR 1e-5
+/* Error of the entropy that dynatemp measures, and, relative, of the power, the sum and the quotient after it. */
+#define ORACLE_ENTROPY_ERROR  1e-5
+#define ORACLE_DYNATEMP_ERROR 5e-6
 
 struct oracle {
     int32_t V;
-    double lean; /* added to the share of the mass that cuts must reach; 0 unless a caller sets it, to see how
+    double lean;     /* added to the share of the mass that cuts must reach; 0 unless a caller sets it, to see how
                               far an ambiguous cut can move */
+    double dynatemp; /* what the code multiplied the scores with, when dynatemp is on: the oracle judges it, and goes on
+                                with it, so that all after it stays exact. 0: the oracle's own */
     /* outcome of oracle_draw */
-    int32_t token; /* the race's winner (not the forced token); -1: empty */
-    double lead;   /* its score over that of the second, INFINITY when alone */
+    bool dynatemp_wrong; /* it is not what its definition allows */
+    int32_t token;       /* the race's winner (not the forced token); -1: empty */
+    double lead;         /* its score over that of the second, INFINITY when alone */
     bool nan;
     int ambiguous; /* cuts that the allowed error could move; the kept set is then one of several right ones */
     int32_t kept;

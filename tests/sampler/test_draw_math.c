@@ -135,6 +135,49 @@ Test(draw_math, word_that_rounds_to_one_is_the_worst) {
     cr_assert_lt(draw_race_score(1ull << 40, 0), INFINITY);
 }
 
+/* ---- logarithm and power -------------------------------------------------------------------------------------- */
+
+/* Every 97th normal float, and all of the 2^16 on either side of 1 and of 3/4, where k steps. */
+static double log_error(float x) {
+    double exact = log((double)x), got = (double)draw_log(x);
+    return x == 1.0f ? fabs(got) : fabs(got / exact - 1.0);
+}
+Test(draw_math, log_error) {
+    double worst = 0.0;
+    for (uint32_t u = draw_bits(FLT_MIN); u < draw_bits(INFINITY); u += 97)
+        worst = fmax(worst, log_error(draw_float(u)));
+    static const float around[] = {0.75f, 1.0f, 1.5f};
+    for (int i = 0; i < 3; i++)
+        for (uint32_t u = draw_bits(around[i]) - 65536; u < draw_bits(around[i]) + 65536; u++)
+            worst = fmax(worst, log_error(draw_float(u)));
+    cr_assert_lt(worst, 2e-7, "worst %g", worst);
+    cr_assert_eq(draw_log(1.0f), 0.0f);
+    cr_assert_lt(draw_log(nextafterf(1.0f, 0.0f)), 0.0f);
+}
+
+Test(draw_math, power_error) {
+    static const float exponents[] = {0.01f, 0.3f, 0.5f, 0.99f, 1.0f, 1.01f, 2.0f, 3.7f, 10.0f, 100.0f};
+    double large = 0.0, any = 0.0;
+    for (size_t e = 0; e < sizeof exponents / sizeof exponents[0]; e++)
+        for (uint32_t u = draw_bits(0x1p-60f); u < draw_bits(1.0f); u += 9973) {
+            float x = draw_float(u), got = draw_power(x, exponents[e]);
+            double exact = pow((double)x, (double)exponents[e]);
+            cr_assert(got >= 0.0f && got <= 1.0f, "%a^%a is %a", (double)x, (double)exponents[e], (double)got);
+            if (exact < 0x1p-125) continue; /* it may be 0 */
+            double error = fabs((double)got / exact - 1.0);
+            if (exact > 0.01) large = fmax(large, error);
+            any = fmax(any, error);
+        }
+    cr_assert_lt(large, 1e-6, "worst above 0.01: %g", large);
+    cr_assert_lt(any, 1.5e-5, "worst %g", any);
+    cr_assert_eq(draw_power(0.0f, 0.01f), 0.0f);
+    cr_assert_eq(draw_power(-1e-7f, 2.0f), 0.0f, "rounding may leave an entropy just below 0");
+    cr_assert_eq(draw_power(1.0f, 100.0f), 1.0f);
+    cr_assert_eq(draw_power(1.0000001f, 0.3f), 1.0f, "or above its maximum");
+    cr_assert_eq(draw_power(0.3f, 1.0f), 0.3f);
+    cr_assert_eq(draw_power(0.1f, 100.0f), 0.0f, "1e-100");
+}
+
 /* ---- bias ----------------------------------------------------------------------------------------------------- */
 
 struct bias {

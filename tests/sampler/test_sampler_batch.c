@@ -323,6 +323,9 @@ Test(sampler_batch, draw_refuses_malformed_branches) {
     REFUSED(bad.params.temperature = NAN);
     REFUSED(bad.params.inv_temperature = INFINITY);
     REFUSED(bad.params.top_p = NAN);
+    REFUSED(bad.params.dynatemp_spread = NAN);
+    REFUSED((bad.params.dynatemp_spread = bad.params.dynatemp_exponent = 1.0f));
+    REFUSED((bad.params.dynatemp_spread = bad.params.dynatemp_least = 1.0f));
     REFUSED(bad.params.repetition_penalty = 0.0f);
     REFUSED(bad.params.no_repeat_ngram = 1025);
     REFUSED(bad.params.logprobs = 33);

@@ -223,7 +223,7 @@ static void usual_settings(const char *name) {
         for (int32_t i = 0; i < HISTORY; i++) history[row][i] = random_below(&r, i % 3 ? V : 100);
     }
     int32_t count = 0;
-    for (int which = 0; which < 10; which++)
+    for (int which = 0; which < 14; which++)
         for (int edits = 0; edits < 4; edits++, count++) {
             struct branch_params *p = &c[count].params;
             case_plain(&c[count], 0.8f);
@@ -237,6 +237,11 @@ static void usual_settings(const char *name) {
             if (which == 7) p->top_k = 3000, p->top_p = 0.99f;
             if (which == 8) case_plain(&c[count], 100.0f), p->top_p = 0.7f; /* nearly flat */
             if (which == 9) case_plain(&c[count], 1.7f);
+            if (which >= 10) p->dynatemp_least = 0.2f, p->dynatemp_spread = 1.2f, p->dynatemp_exponent = 0.8f;
+            if (which == 11) p->top_p = 0.9f;
+            if (which == 12)
+                p->top_k = 40, p->order.stage[2] = TEMPERA_STAGE_TOP_K, p->order.stage[3] = TEMPERA_STAGE_TEMPERATURE;
+            if (which == 13) p->order.stage[0] = TEMPERA_STAGE_TEMPERATURE, p->order.stage[2] = TEMPERA_STAGE_PENALTIES;
             if (edits & 1) p->repetition_penalty = 1.2f, p->frequency_penalty = which == 5 ? -0.3f : 0.2f;
             if (edits & 2) c[count].bias[0] = (tempera_logit_bias){3, 4.0f}, p->bias = c[count].bias, p->bias_count = 1;
             p->seed = random_bits(&r);
@@ -259,7 +264,7 @@ Test(sampler_device, usual_settings) {
 
 /* ---- rows and edits that leave a list of the best tokens little to decide ------------------------------------------ */
 
-enum { HARD_V = 9000, HARD_CASES = 12 };
+enum { HARD_V = 9000, HARD_CASES = 15 };
 
 /* Filters of every kind, alone, and none. */
 static void hard_settings(struct sampler_case *c, int which, float temperature) {
@@ -271,6 +276,9 @@ static void hard_settings(struct sampler_case *c, int which, float temperature) 
     if (which == 8 || which == 9) p->typical_p = which == 8 ? 0.004f : 0.6f;
     if (which == 10) p->top_k = 60, p->top_p = 0.7f;
     if (which == 11) p->top_k = 500;
+    if (which >= 12) p->dynatemp_least = 0.05f, p->dynatemp_spread = temperature, p->dynatemp_exponent = 1.5f;
+    if (which == 13) p->top_k = 100;
+    if (which == 14) p->top_p = 0.8f;
     p->order.keep_ties = which % 2;
     p->seed = (uint64_t)which;
     p->logprobs = 3;

@@ -374,6 +374,61 @@ Test(sampler_edges, filters_see_the_temperature_only_after_it) {
     }
 }
 
+/* dynatemp by its formula, for scores whose entropy is easily written down. */
+Test(sampler_edges, dynatemp_follows_the_entropy) {
+    enum { V = 4 };
+    struct cpu_sampler *sampler = new_sampler(V, 1, 1, 1);
+    static const float row[V] = {3.0f, 2.0f, 2.0f, -INFINITY};
+    struct sampler_case c;
+    double top = 1 / (1 + 2 * exp(-1.0)), other = (1 - top) / 2;
+    double entropy = -top * log(top) - 2 * other * log(other);
+    for (int exponent = 1; exponent <= 4; exponent++) {
+        case_plain(&c, 1.0f);
+        c.params.dynatemp_least = 0.4f;
+        c.params.dynatemp_spread = 1.2f;
+        c.params.dynatemp_exponent = (float)exponent / 2;
+        c.params.logprobs = 0;
+        c.draw.forced = 0;
+        double T = (double)0.4f + (double)1.2f * pow(entropy / log(3.0), exponent / 2.0);
+        struct draw_result result = draw_one(sampler, &c.draw, row, V);
+        cr_assert_float_eq((double)result.final_logprob, -log1p(2 * exp(-1 / T)), 1e-5);
+        cr_assert_eq(result.kept, 3);
+    }
+    cpu_sampler_free(sampler);
+}
+
+/* What the steps before it removed does not count; equal scores are at the greatest temperature. */
+Test(sampler_edges, dynatemp_sees_survivors) {
+    enum { V = 100 };
+    struct cpu_sampler *sampler = new_sampler(V, 1, 1, 1);
+    float row[V] = {5.0f, 5.0f, 5.0f, 0.0f};
+    struct sampler_case c, plain;
+    case_plain(&c, 1.0f);
+    c.params.top_k = 3;
+    c.params.dynatemp_least = 0.25f;
+    c.params.dynatemp_spread = 0.25f;
+    c.params.dynatemp_exponent = 2.0f;
+    c.params.logprobs = 0;
+    c.params.order.stage[2] = TEMPERA_STAGE_TOP_K;
+    c.params.order.stage[3] = TEMPERA_STAGE_TEMPERATURE;
+    c.draw.forced = 1;
+    struct draw_result result = draw_one(sampler, &c.draw, row, V);
+    cr_assert_float_eq((double)result.final_logprob, -log(3.0), 1e-5);
+    row[2] = 4.0f; /* three survivors: d = 0, 0, 1 */
+    double p = 1 / (2 + exp(-1.0)), h = (-2 * p * log(p) - (1 - 2 * p) * log(1 - 2 * p)) / log(3.0);
+    result = draw_one(sampler, &c.draw, row, V);
+    cr_assert_float_eq((double)result.final_logprob, -log(2 + exp(-1 / (0.25 + 0.25 * h * h))), 1e-5);
+    c.params.top_k = 1; /* one token: left as it is, even where a scale would send it to -inf */
+    c.draw.forced = -1;
+    for (int32_t i = 0; i < V; i++) row[i] = i == 7 ? -2e38f : -3e38f;
+    cr_assert_eq(draw_one(sampler, &c.draw, row, V).token, 7);
+    case_plain(&plain, 0.0f); /* greedy has no temperature */
+    c.params.temperature = c.params.inv_temperature = 0.0f;
+    c.params.top_k = 0;
+    cr_assert_eq(draw_one(sampler, &c.draw, row, V).token, draw_one(sampler, &plain.draw, row, V).token);
+    cpu_sampler_free(sampler);
+}
+
 Test(sampler_edges, greedy_ignores_filters_and_temperature_stage) {
     FOR_EACH_SET(sampler, 4) {
         float row[4] = {3.0f, 5.0f, 4.5f, -1.0f};

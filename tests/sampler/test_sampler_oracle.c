@@ -13,7 +13,7 @@
 #include "oracle.h"
 
 struct tally {
-    long rows, ambiguous, bracketed, skipped, close_races;
+    long rows, ambiguous, bracketed, skipped, close_races, dynatemp;
 };
 
 static int32_t differences(const bool *a, const bool *b, int32_t V) {
@@ -55,11 +55,13 @@ static bool bracketed(struct oracle *o, const struct branch_draw *branch, const 
 }
 
 static void describe(const struct branch_params *p, char *text, size_t size) {
-    int n =
-        snprintf(text, size, "T %g k %d p %g min_p %g typ %g rep %g freq %g pres %g window %d ngram %d ties %d order",
-                 (double)p->temperature, p->top_k, (double)p->top_p, (double)p->min_p, (double)p->typical_p,
-                 (double)p->repetition_penalty, (double)p->frequency_penalty, (double)p->presence_penalty,
-                 p->penalty_window, p->no_repeat_ngram, p->order.keep_ties);
+    int n = snprintf(
+        text, size,
+        "T %g (%g + %g h^%g) k %d p %g min_p %g typ %g rep %g freq %g pres %g window %d ngram %d ties %d order",
+        (double)p->temperature, (double)p->dynatemp_least, (double)p->dynatemp_spread, (double)p->dynatemp_exponent,
+        p->top_k, (double)p->top_p, (double)p->min_p, (double)p->typical_p, (double)p->repetition_penalty,
+        (double)p->frequency_penalty, (double)p->presence_penalty, p->penalty_window, p->no_repeat_ngram,
+        p->order.keep_ties);
     for (int i = 0; i < p->order.count; i++) n += snprintf(text + n, size - (size_t)n, " %d", p->order.stage[i]);
 }
 
@@ -96,6 +98,7 @@ static void check_case(struct cpu_sampler *sampler, struct stages *stages, struc
     describe(&c->params, what, sizeof what);
     c->params.logprobs = 5;
     struct draw_result got = draw_one(sampler, &c->draw, row, V);
+    o->dynatemp = dynatemp_scale(stages, &c->draw, row, V);
     oracle_draw(o, &c->draw, row, V);
     survivors(stages, &c->draw, row, V, kept);
     tally->rows++;
@@ -110,6 +113,8 @@ static void check_case(struct cpu_sampler *sampler, struct stages *stages, struc
         }
         return;
     }
+    cr_assert_not(o->dynatemp_wrong, "dynatemp multiplies by %.9g: %s", o->dynatemp, what);
+    tally->dynatemp += o->dynatemp != 0 && o->kept > 1;
     int32_t wrong = differences(kept, o->survives, V);
     cr_assert_eq(wrong, 0, "%d of %d tokens wrongly kept or cut (%d, expected %d): %s", wrong, V, got.kept, o->kept,
                  what);
@@ -148,8 +153,9 @@ static void check_rows(int32_t V, int32_t rows, uint64_t seed, int which, struct
 
 /* Among many tokens more cuts are close: neighbours differ by less than the error. */
 static void finish(const char *name, const struct tally *t, int32_t V) {
-    fprintf(stderr, "%s: %ld rows, %ld ambiguous (%ld bracketed, %ld skipped), %ld races too close\n", name, t->rows,
-            t->ambiguous, t->bracketed, t->skipped, t->close_races);
+    fprintf(stderr,
+            "%s: %ld rows, %ld with dynatemp, %ld ambiguous (%ld bracketed, %ld skipped), %ld races too close\n", name,
+            t->rows, t->dynatemp, t->ambiguous, t->bracketed, t->skipped, t->close_races);
     cr_assert_lt(t->skipped, t->rows / (V < 2000 ? 20 : 6) + 1, "too many exemptions");
     cr_assert_lt(t->close_races, t->rows / 1000 + 2, "too many exemptions");
 }

@@ -96,6 +96,35 @@ Test(settings, every_field_at_its_range_edges) {
         {"penalty_window", "-1", false},
         {"no_repeat_ngram", "1024", true},
         {"no_repeat_ngram", "1025", false},
+        {"temperature_end", "-1", true},
+        {"temperature_end", "-0.5", false},
+        {"temperature_end", "0", true},
+        {"temperature_end", "0.00009", false},
+        {"temperature_end", "0.0001", true},
+        {"temperature_end", "1000", true},
+        {"temperature_end", "1000.1", false},
+        {"top_p_end", "-1", true},
+        {"top_p_end", "-0.9", false},
+        {"top_p_end", "0", true},
+        {"top_p_end", "1", true},
+        {"top_p_end", "1.1", false},
+        {"schedule_tokens", "0", true},
+        {"schedule_tokens", "-1", false},
+        {"schedule_power", "0.01", true},
+        {"schedule_power", "0", false},
+        {"schedule_power", "100", true},
+        {"schedule_power", "100.1", false},
+        {"top_p_distinct", "0", true},
+        {"top_p_distinct", "1", true},
+        {"top_p_distinct", "1.1", false},
+        {"dynatemp_range", "0", true},
+        {"dynatemp_range", "-0.1", false},
+        {"dynatemp_range", "1000", true},
+        {"dynatemp_range", "1001", false},
+        {"dynatemp_exponent", "0.01", true},
+        {"dynatemp_exponent", "0", false},
+        {"dynatemp_exponent", "100", true},
+        {"dynatemp_exponent", "101", false},
         {"seed", "0", true},
         {"seed", "18446744073709551615", true},
         {"seed", "18446744073709551616", false},
@@ -198,6 +227,10 @@ Test(settings, check_refuses_out_of_range_fields) {
     REFUSED(s.n = 0, "n:", "from 1 to 1048576");
     REFUSED(s.logprobs = 33, "logprobs", "from -1 to 32");
     REFUSED(s.no_repeat_ngram = INT32_MIN, "no_repeat_ngram", "-2147483648");
+    REFUSED(s.temperature_end = -2, "temperature_end", "-1, 0 or a number from 0.0001 to 1000");
+    REFUSED(s.temperature_end = FLT_TRUE_MIN, "temperature_end", "-1, 0 or a number from 0.0001 to 1000");
+    REFUSED(s.top_p_end = -0.5f, "top_p_end", "-1 or a number from 0 to 1");
+    REFUSED(s.dynatemp_exponent = NAN, "dynatemp_exponent", "from 0.01 to 100");
     REFUSED(s.order.count = 8, "order", "8");
     REFUSED(s.order.stage[2] = 7, "order", "7");
     REFUSED(s.order.stage[2] = s.order.stage[1], "order", "bias");
@@ -366,6 +399,25 @@ Test(settings, numeric_form) {
     cr_assert(p.inv_temperature == 0.0f && p.min_p_distance == 0.0f && !signbit(p.min_p_distance));
 }
 
+/* The range of a temperature by entropy is cut at the least temperature; greedy has none. */
+Test(settings, dynatemp_around_the_temperature) {
+    tempera_sampling s = tempera_sampling_default();
+    s.dynatemp_exponent = 3.0f;
+    cr_assert_eq(build(&s).dynatemp_spread, 0.0f);
+    s.dynatemp_range = 0.5f;
+    struct branch_params p = build(&s);
+    cr_assert(p.dynatemp_least == 0.5f && p.dynatemp_spread == 1.0f && p.dynatemp_exponent == 3.0f);
+    s.temperature = 0.25f;
+    p = build(&s);
+    cr_assert(p.dynatemp_least == 0.0001f && p.dynatemp_spread == 0.75f - 0.0001f);
+    s.temperature = 0.0f;
+    cr_assert_eq(build(&s).dynatemp_spread, 0.0f);
+    branch_params_temperature(&p, &s, 2.0f);
+    cr_assert(p.temperature == 2.0f && p.inv_temperature == 0.5f && p.dynatemp_least == 1.5f);
+    branch_params_temperature(&p, &s, 0.0f);
+    cr_assert(p.temperature == 0.0f && p.inv_temperature == 0.0f && p.dynatemp_spread == 0.0f);
+}
+
 Test(settings, sorting_many_biases) {
     enum { COUNT = 5000 };
     static tempera_logit_bias bias[COUNT], sorted[COUNT];
@@ -403,10 +455,15 @@ Test(settings, independent_noise) {
                                              {"penalty_window", "9"},
                                              {"no_repeat_ngram", "3"},
                                              {"min_tokens", "1"},
+                                             {"temperature_end", "0"},
+                                             {"temperature_end", "0.5"},
+                                             {"top_p_end", "0.5"},
+                                             {"top_p_distinct", "0.5"},
+                                             {"dynatemp_range", "0.5"},
                                              {"seed", "6"},
                                              {"order", "hf"},
                                              {"order", "top_k"}};
-    uint64_t seen[16] = {base};
+    uint64_t seen[24] = {base};
     for (size_t i = 0; i < sizeof shaping / sizeof shaping[0]; i++) {
         tempera_sampling other = s;
         cr_assert_eq(set(&other, shaping[i][0], shaping[i][1]), TEMPERA_OK);
@@ -420,6 +477,22 @@ Test(settings, independent_noise) {
         cr_assert_eq(set(&other, neutral[i][0], neutral[i][1]), TEMPERA_OK);
         cr_assert_eq(build(&other).seed, base, "%s", neutral[i][0]);
     }
+    static const char *const idle[][2] = {
+        {"schedule_power", "2"}, {"schedule_tokens", "9"}, {"dynatemp_exponent", "2"}};
+    tempera_sampling busy = s;
+    busy.temperature_end = busy.dynatemp_range = 0.5f;
+    for (size_t i = 0; i < sizeof idle / sizeof idle[0]; i++) {
+        tempera_sampling other = s, busier = busy;
+        cr_assert_eq(set(&other, idle[i][0], idle[i][1]), TEMPERA_OK);
+        cr_assert_eq(set(&busier, idle[i][0], idle[i][1]), TEMPERA_OK);
+        cr_assert_eq(build(&other).seed, base, "%s alone does nothing", idle[i][0]);
+        cr_assert_neq(build(&busier).seed, build(&busy).seed, "%s", idle[i][0]);
+    }
+    tempera_sampling longer = busy;
+    longer.max_tokens++;
+    cr_assert_neq(build(&longer).seed, build(&busy).seed, "a schedule over max_tokens");
+    longer.schedule_tokens = busy.max_tokens;
+    cr_assert_eq(build(&longer).seed, build(&busy).seed, "the same schedule in a longer run");
     tempera_logit_bias forwards[2] = {{1, 2.0f}, {3, -0.0f}}, backwards[2] = {{3, 0.0f}, {1, 2.0f}};
     s.logit_bias_count = 2;
     s.logit_bias = forwards;

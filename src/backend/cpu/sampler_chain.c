@@ -1,5 +1,7 @@
 /* sampler_chain.c: the scores of one branch, from its logits row through the stages of its order. The row itself is never
  * written: the first edit copies it, the first filter turns it into a list of survivors. */
+#include <float.h>
+
 #include "backend/cpu/sampler_internal.h"
 
 void chain_start(struct chain *c, const struct sampler_kernels *kernels, struct scratch *scratch, const float *row,
@@ -46,10 +48,20 @@ float *chain_edit(struct chain *c, int32_t id) {
     return at < 0 ? NULL : &own[at];
 }
 
-static void chain_temperature(struct chain *c, float inverse) {
+static float dynatemp(struct chain *c, const struct branch_params *p) {
+    float best = chain_best(c);
+    if (best == -INFINITY) return 1.0f;
+    struct mass mass;
+    sampler_kernels_for(c->kernels, best)->moments(&c->s, best, &mass);
+    int32_t count = c->kernels->collect(&c->s, -FLT_MAX, INFINITY, c->scratch->index);
+    return draw_dynatemp(mass.high, mass.low, mass.total, (uint32_t)count, p->dynatemp_least, p->dynatemp_spread,
+                         p->dynatemp_exponent);
+}
+
+static void chain_temperature(struct chain *c, const struct branch_params *p) {
     chain_best(c);
-    c->s.scale = inverse;
-    c->best = c->best * inverse + 0.0f;
+    c->s.scale = p->dynatemp_spread > 0.0f ? dynatemp(c, p) : p->inv_temperature;
+    c->best = c->best * c->s.scale + 0.0f;
 }
 
 static void run_filter(struct chain *c, enum tempera_stage stage, const struct branch_params *p) {
@@ -74,7 +86,7 @@ void chain_run(struct chain *c, const struct branch_draw *branch, int32_t V) {
         } else if (greedy) {
             continue;
         } else if (stage == TEMPERA_STAGE_TEMPERATURE) {
-            chain_temperature(c, p->inv_temperature);
+            chain_temperature(c, p);
         } else {
             run_filter(c, stage, p);
         }

@@ -247,7 +247,10 @@ static void put_stage(struct sample_branch *to, const struct branch_draw *branch
         active = p->bias_count > 0;
         if (active) to->bias_count = p->bias_count;
         break;
-    case TEMPERA_STAGE_TEMPERATURE: active = filters && p->inv_temperature != 1.0f; break;
+    case TEMPERA_STAGE_TEMPERATURE:
+        if (filters && p->dynatemp_spread > 0.0f) to->options |= SAMPLE_DYNATEMP;
+        active = filters && (p->inv_temperature != 1.0f || p->dynatemp_spread > 0.0f);
+        break;
     case TEMPERA_STAGE_TOP_K: active = filters && p->top_k > 0; break;
     case TEMPERA_STAGE_TOP_P: active = filters && p->top_p < 1.0f; break;
     case TEMPERA_STAGE_MIN_P: active = filters && p->min_p > 0.0f; break;
@@ -276,6 +279,9 @@ static void put_branch(struct sample_branch *to, const struct batch_view *view, 
         .top_p = p->top_p,
         .min_p_distance = p->min_p_distance,
         .typical_p = p->typical_p,
+        .dynatemp_least = p->dynatemp_least,
+        .dynatemp_spread = p->dynatemp_spread,
+        .dynatemp_exponent = p->dynatemp_exponent,
         .repetition_penalty = p->repetition_penalty,
         .frequency_penalty = p->frequency_penalty,
         .presence_penalty = p->presence_penalty,
