@@ -57,12 +57,12 @@ static bool count_gram(struct gram *gram, int32_t seen) {
     return first;
 }
 
-/* Keeps most and second true after gram->count grew to what it is in sample `seen` - 1. */
+/* Keeps most and second true after gram->count grew by one, to what it is in sample `seen` - 1. When it passes another
+ * sample's most, `second` has become that one's count a step before. */
 static void rank_gram(struct gram *gram, int32_t seen) {
     if (gram->owner == seen) {
         gram->most = gram->count;
     } else if (gram->count > gram->most) {
-        gram->second = gram->most;
         gram->most = gram->count;
         gram->owner = seen;
     } else if (gram->count > gram->second) {
