@@ -259,7 +259,8 @@ Test(metrics, loops_begin_where_they_are_said_to) {
     cr_expect(ends_in_loop(tokens, 100)); /* 16 tokens with period 5 */
     cr_expect_not(ends_in_loop(tokens, 101));
     cr_expect_not(ends_in_loop(tokens, 99));  /* 15 of 99 */
-    cr_expect(ends_in_loop(tokens + 70, 29)); /* 15 of 29: half */
+    cr_expect(ends_in_loop(tokens + 70, 29)); /* 15 of 29 */
+    cr_expect(ends_in_loop(tokens + 69, 30));
     cr_expect_not(ends_in_loop(tokens + 68, 31));
     for (size_t i = 0; i < LOOP_SHORT_TOKENS; i++) tokens[i] = 7;
     cr_expect(ends_in_loop(tokens, LOOP_SHORT_TOKENS));

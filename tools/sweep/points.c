@@ -306,6 +306,13 @@ static int finish_point(struct making *making, struct sweep_point *point) {
     return EXIT_DONE;
 }
 
+/* What all points share need not be in their names. */
+static bool axis_is_named(const struct making *making, const struct grid *grid, const struct axis *axis) {
+    const struct point_args *args = making->args;
+    bool alone = args->grids.count == 1 && args->sampling.settings.count == 0 && !args->presets;
+    return axis->count > 1 || !alone || grid->points <= 1;
+}
+
 static int add_grid(struct making *making, const struct grid *grid) {
     for (size_t k = 0; k < (size_t)grid->points; k++) {
         struct sweep_point *point = start_point(making);
@@ -314,7 +321,8 @@ static int add_grid(struct making *making, const struct grid *grid) {
         for (size_t i = 0; i < grid->count; i++) { /* the last axis runs fastest */
             const struct axis *axis = &grid->axes[i];
             block /= axis->count;
-            strbuf_printf(&name, "%s%s=%s", i ? " " : "", axis->name, axis->values[rest / block]);
+            if (axis_is_named(making, grid, axis))
+                strbuf_printf(&name, "%s%s=%s", name.length ? " " : "", axis->name, axis->values[rest / block]);
             strbuf_printf(&overlay, "%s%s=%s", i ? "," : "", axis->name, axis->values[rest / block]);
             rest %= block;
         }

@@ -86,8 +86,11 @@ static int compare(const char *first, const char *second) {
     status = store_check(a);
     if (!status) status = store_prepare(a, &statement, "ATTACH DATABASE ? AS part");
     if (!status) {
-        store_bind_text(statement, 1, second);
+        struct strbuf uri = {0};
+        store_uri(&uri, second, "?mode=ro");
+        store_bind_text(statement, 1, uri.data);
         status = store_finish(a, statement);
+        strbuf_free(&uri);
     }
     if (!status) status = compare_tables(a, &same);
     if (!status) status = store_count_samples(a, &samples);
