@@ -201,6 +201,7 @@ cJSON *browser_value(struct browser *b, const char *expression) {
     cJSON_AddStringToObject(params, "expression", expression);
     cJSON_AddBoolToObject(params, "awaitPromise", true);
     cJSON_AddBoolToObject(params, "returnByValue", true);
+    cJSON_AddBoolToObject(params, "allowUnsafeEvalBlockedByCSP", false); /* expressions have no rights of their own */
     cJSON *result = command(b, "Runtime.evaluate", params), *value = NULL;
     if (cli_get(result, "exceptionDetails"))
         fprintf(stderr, "%s: %s\n", expression, cli_string(result, "exceptionDetails.exception.description"));

@@ -258,13 +258,23 @@ static bool is_empty(struct store *store) {
 
 /* ---- manifest ---- */
 
-char *store_manifest(struct store *store, const char *key) {
+/* *value NULL: there is none. */
+static int read_manifest(struct store *store, const char *key, char **value) {
     sqlite3_stmt *statement;
-    char *value = NULL;
-    if (is_empty(store) || store_prepare(store, &statement, "SELECT value FROM manifest WHERE key = ?")) return NULL;
+    *value = NULL;
+    if (is_empty(store)) return EXIT_DONE;
+    int status = store_prepare(store, &statement, "SELECT value FROM manifest WHERE key = ?");
+    if (status) return status;
     store_bind_text(statement, 1, key);
-    if (store_next_row(store, statement) > 0) value = column_text(statement, 0);
+    int row = store_next_row(store, statement);
+    if (row > 0) *value = column_text(statement, 0);
     sqlite3_finalize(statement);
+    return row < 0 ? EXIT_FAILED : EXIT_DONE;
+}
+
+char *store_manifest(struct store *store, const char *key) {
+    char *value;
+    read_manifest(store, key, &value);
     return value;
 }
 
@@ -278,8 +288,9 @@ int store_manifest_set(struct store *store, const char *key, const char *value) 
 }
 
 int store_claim(struct store *store, const char *key, const char *value, const char *what) {
-    char *there = store_manifest(store, key);
-    int status = EXIT_DONE;
+    char *there;
+    int status = read_manifest(store, key, &there);
+    if (status) return status;
     if (!there)
         status = store_manifest_set(store, key, value);
     else if (strcmp(there, value) != 0)
@@ -602,8 +613,10 @@ static bool read_sample(sqlite3_stmt *row, struct sample_set *set, struct sample
 }
 
 static int vocabulary(struct store *store, int32_t *size) {
-    char *text = store_manifest(store, "vocab_size");
+    char *text;
     int64_t value = 0;
+    int status = read_manifest(store, "vocab_size", &text);
+    if (status) return status;
     bool good = text && parse_int(text, 1, INT32_MAX, &value);
     free(text);
     *size = (int32_t)value;
