@@ -50,6 +50,7 @@ static const struct setting settings[] = {
     {"top_k 1000, top_p 0.9", {"top_k", "1000", "top_p", "0.9", "temperature", "0.8"}},
     {"min_p 0.05", {"min_p", "0.05"}},
     {"typical_p 0.9", {"typical_p", "0.9"}},
+    {"dynatemp_range 0.5", {"temperature", "0.8", "dynatemp_range", "0.5"}},
     {"llama.cpp order", {"order", "llama.cpp", "top_k", "40", "top_p", "0.95", "min_p", "0.05"}},
     {"penalties", {"repetition_penalty", "1.1", "frequency_penalty", "0.2", "top_k", "50"}},
     {"logprobs 0", {"temperature", "0.8", "logprobs", "0"}},

@@ -56,7 +56,8 @@ extern "C" {
  * The first draw (t = 0) has the start's values, every draw from t = N on exactly the end's; so one with max_tokens 1 sees
  * only the start. A temperature between 0 and 0.0001 on the way counts as 0.0001; 0 is greedy, which a schedule reaches
  * at t = N and leaves at t = 1, and which dynatemp_range does not change. tempera_score and tempera_next, which have no
- * prompt, count all tokens before the one they look at. dynatemp_range and dynatemp_exponent are llama.cpp's. */
+ * prompt, count all tokens before the one they look at. dynatemp_range and dynatemp_exponent are llama.cpp's
+ * (llama_sampler_init_temp_ext), where the least temperature is 0. */
 
 /* Steps of a sampling chain, in the default order (Hugging Face transformers' for those it has). */
 /* clang-format off */

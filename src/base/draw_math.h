@@ -175,8 +175,8 @@ DRAW_INLINE float draw_log(float x) {
     return DRAW_FMA((float)k, DRAW_LN2, draw_log1p(m));
 }
 
-/* x^e for e > 0 and 0 <= x; from 1 on it is 1. exp(e ln x) by draw_exp2 as in draw_weight, 0 below 2^-126. Relative error
- * below 1e-6 where the power is above 0.01, below 1.5e-5 anywhere. */
+/* x^e for e > 0 and x in [0, 1]; below it is 0, above it is 1. exp(e ln x) by draw_exp2 as in draw_weight, 0 below
+ * 2^-126. Relative error below 1e-6 where the power is above 0.01, below 1.5e-5 anywhere. */
 DRAW_INLINE float draw_power(float x, float e) {
     if (x >= 1.0f) return 1.0f;
     if (!(x > 0.0f)) return 0.0f;

@@ -3,8 +3,8 @@
  * While a step is computed, the host would be idle, and the device while the host settles it. So the next step is
  * submitted first, with the tokens that the device will have drawn by then (FEEDBACK). That needs a next step which
  * does not depend on them: each row has one branch, whose parameters do not (adapt.h), and has all its known tokens in
- * flight, so it gets one more; nothing could be admitted; and there are pages without preempting anyone. Otherwise the step in flight is waited for, and the
- * next one is built from what is known then.
+ * flight, so it gets one more; nothing could be admitted; and there are pages without preempting anyone. Otherwise the
+ * step in flight is waited for, and the next one is built from what is known then.
  *
  * What does depend on the tokens is whether a sample ends. By length is known ahead: such rows are left out. By a stop
  * rule is not: then the row is gone when its entry in the next step comes back, and batch_is_live says so. Its pages

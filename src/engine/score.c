@@ -14,9 +14,9 @@ struct forcing {
     const tempera_sampling *settings; /* [count] */
     struct branch_params *params;     /* [count] */
     size_t count;
-    struct branch_params
-        *drawn;        /* [max_branches] one for each draw of a step; NULL: no setting changes with the tokens */
-    int32_t *distinct; /* [ids + 1] different tokens among the first; with drawn */
+    /* NULL unless some setting changes with the tokens */
+    struct branch_params *drawn; /* [max_branches] one for each draw of a step */
+    int32_t *distinct;           /* [ids + 1] different tokens among the first */
 };
 
 static tempera_status forcing_create(struct forcing *f, const struct engine *e, const tempera_sampling *settings,

@@ -382,7 +382,6 @@ Test(adapt, scoring) {
         settings[s] = changing_setting(s);
         settings[s].schedule_tokens = count / 2;
     }
-    settings[0].top_p_end = -1.0f;
     for (int pieces = 0; pieces < 2; pieces++) {
         tempera_engine_options o = scene.options;
         if (pieces) o.max_branches = 2 * COUNT;

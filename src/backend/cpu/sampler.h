@@ -12,7 +12,7 @@
  *                penalty_window tokens of the output alone (of prompt and output when order.penalize_prompt):
  *                (s - frequency * count) - presence. A ban is final.
  *   BIAS         s + bias; -inf bans.
- *   TEMPERATURE  s * inv_temperature; with dynatemp_spread > 0 (dynamic temperature, llama.cpp's temp-ext) s * (1 / T),
+ *   TEMPERATURE  s * inv_temperature; with dynatemp_spread > 0 (llama.cpp's temp-ext) s * (1 / T),
  *                T = dynatemp_least + dynatemp_spread * (H / log n)^dynatemp_exponent, H the entropy of the n tokens that
  *                are left, at the scores as they are (draw_dynatemp); n < 2: s.
  *   filters      below; they see the scores as the stages before them left them.
