@@ -1,4 +1,5 @@
 /* sample.c: what happens to one sample: it takes a token, it ends. */
+#include <math.h>
 #include <string.h>
 
 #include "base/status.h"
@@ -13,6 +14,7 @@ static const tempera_token_stat *record_stat(const struct branch *branch, int32_
     stat->logprob = result->logprob;
     stat->final_logprob = result->final_logprob;
     stat->entropy = result->entropy;
+    stat->final_entropy = NAN;
     stat->kept_mass = result->kept_mass;
     stat->kept = result->kept;
     stat->top_count = result->top_count;

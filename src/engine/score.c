@@ -2,7 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/draw_score.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/status.h"
 #include "engine/engine.h"
 #include "engine/settings.h"
@@ -76,62 +78,119 @@ static void copy_stat(tempera_token_stat *stat, const struct draw_result *result
     *stat = (tempera_token_stat){.logprob = result->logprob,
                                  .final_logprob = result->final_logprob,
                                  .entropy = result->entropy,
+                                 .final_entropy = NAN,
                                  .kept_mass = result->kept_mass,
                                  .kept = result->kept};
 }
 
 /* ---- score ----------------------------------------------------------------------------------------------------- */
 
-static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, const struct forcing *f, size_t count,
-                                  tempera_token_stat *stats, tempera_error *err) {
-    struct row *r = &e->rows.row[row];
-    int32_t start = r->computed;
+/* A scoring call: its outputs, and where in them the rows of the chunk belong. */
+struct scoring {
+    struct forcing forcing;
+    struct score_settings settings;
+    struct scorer *scorer;
+    float *logits; /* [max_logits, V] where the device's are out of reach, else NULL */
+    size_t logits_bytes;
+    size_t count, first;       /* tokens; the one that row 0 tells of */
+    tempera_token_stat *stats; /* [settings, count] */
+    float *divergence;         /* [pairs, count] */
+};
+
+static void put_stat(void *user, size_t setting, int32_t row, const struct score_stat *stat) {
+    const struct scoring *c = user;
+    c->stats[setting * c->count + c->first + (size_t)row] = (tempera_token_stat){.logprob = stat->logprob,
+                                                                                 .final_logprob = stat->final_logprob,
+                                                                                 .entropy = stat->entropy,
+                                                                                 .final_entropy = stat->final_entropy,
+                                                                                 .kept_mass = stat->kept_mass,
+                                                                                 .kept = stat->kept};
+}
+
+static void put_divergence(void *user, size_t pair, int32_t row, float value) {
+    const struct scoring *c = user;
+    c->divergence[pair * c->count + c->first + (size_t)row] = value;
+}
+
+/* Nothing predicts the first token. */
+static void fill_first(const struct scoring *c) {
+    const tempera_token_stat none = {
+        .logprob = NAN, .final_logprob = NAN, .entropy = NAN, .final_entropy = NAN, .kept_mass = NAN};
+    for (size_t s = 0; s < c->settings.count; s++) c->stats[s * c->count] = none;
+    for (size_t p = 0; p < c->settings.pair_count; p++) c->divergence[p * c->count] = NAN;
+}
+
+static tempera_status scoring_create(struct scoring *c, struct engine *e, const tempera_sampling *settings,
+                                     size_t setting_count, const tempera_setting_pair *pairs, size_t pair_count,
+                                     tempera_error *err) {
+    TRY(forcing_create(&c->forcing, e, settings, setting_count, 0, err));
+    struct score_pair *pair = arena_array(&c->forcing.arena, pair_count + 1, sizeof *pair);
+    if (!pair) return fail_memory(err, pair_count * sizeof *pair, "pairs of settings");
+    for (size_t p = 0; p < pair_count; p++) pair[p] = (struct score_pair){pairs[p].of, pairs[p].against};
+    c->settings = (struct score_settings){c->forcing.params, c->forcing.count, pair, pair_count};
+    const bool shared = network_shares_memory(e->network);
+    TRY(scorer_create(&c->scorer, e->V, &c->settings, shared ? e->plan.threads : pool_available_processors(), err));
+    if (shared) return TEMPERA_OK;
+    c->logits_bytes = (size_t)e->plan.max_logits * (size_t)e->V * sizeof *c->logits; /* the plan has as many */
+    c->logits = mem_slab(c->logits_bytes);
+    return c->logits ? TEMPERA_OK : fail_memory(err, c->logits_bytes, "logits");
+}
+
+static void scoring_free(struct scoring *c) {
+    if (c->logits) mem_slab_free(c->logits, c->logits_bytes);
+    scorer_free(c->scorer);
+    arena_free(&c->forcing.arena);
+}
+
+static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, struct scoring *c, tempera_error *err) {
+    const struct row *r = &e->rows.row[row];
+    const float *logits;
+    c->first = (size_t)r->computed + 1;
     batch_clear(&e->batch[0]);
     rows_reserve(&e->rows, row, chunk);
     int32_t first = batch_add_row(&e->batch[0], &e->rows, row, chunk);
-    for (int32_t i = 0; i < chunk && start + i + 1 < r->length; i++) {
-        int32_t logits_row = batch_want_logits(&e->batch[0], first + i);
-        for (size_t s = 0; s < f->count; s++) {
-            add_forced(e, row, logits_row, start + i + 1, &f->params[s], r->tokens[start + i + 1]);
-        }
+    for (int32_t i = 0; i < chunk && r->computed + i + 1 < r->length; i++) {
+        batch_want_logits(&e->batch[0], first + i);
     }
     TRY(engine_forward(e, chunk, err));
     rows_advance(&e->rows, row, chunk);
     e->stats.prompt_tokens += (uint64_t)chunk;
-    for (int32_t i = 0; i < e->batch[0].view.R; i++) {
-        for (size_t s = 0; s < f->count; s++) {
-            copy_stat(&stats[s * count + (size_t)(start + i + 1)], &e->batch[0].result[(size_t)i * f->count + s]);
-        }
-    }
+    const struct score_sink sink = {c, put_stat, put_divergence};
+    struct score_rows rows = {.R = e->batch[0].view.R, .token = r->tokens, .first = (int32_t)c->first};
+    TRY(network_host_logits(e->network, rows.R, c->logits, &logits, err));
+    rows.logits = logits;
+    scorer_run(c->scorer, &rows, &sink);
     return TEMPERA_OK;
 }
 
 tempera_status engine_score(struct engine *e, const int32_t *ids, size_t count, const tempera_sampling *settings,
-                            size_t setting_count, tempera_token_stat *stats, tempera_error *err) {
-    struct forcing f;
-    TRY(check_ids(e, ids, count, err));
-    if (settings && (setting_count == 0 || setting_count > (size_t)e->plan.max_branches)) {
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%zu settings; the engine scores 1 to %d at once", setting_count,
-                    e->plan.max_branches);
-    }
+                            size_t setting_count, const tempera_setting_pair *pairs, size_t pair_count,
+                            tempera_token_stat *stats, float *divergence, tempera_error *err) {
+    struct scoring c = {.count = count, .stats = stats, .divergence = divergence};
     int32_t row = NO_INDEX;
-    tempera_status status = forcing_create(&f, e, settings, setting_count, 0, err);
-    if (status != TEMPERA_OK) goto cleanup;
-    int32_t most = e->plan.max_branches / (int32_t)f.count;
-    if (most > e->plan.max_logits) most = e->plan.max_logits;
-    if (most > e->plan.max_step_tokens) most = e->plan.max_step_tokens;
-    for (size_t s = 0; s < f.count; s++) {
-        stats[s * count] = (tempera_token_stat){.logprob = NAN, .final_logprob = NAN, .entropy = NAN, .kept_mass = NAN};
+    tempera_status status;
+    TRY(check_ids(e, ids, count, err));
+    if (settings && (setting_count < 1 || setting_count > SCORE_MAX_SETTINGS)) {
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%zu settings; 1 to %d are scored at once", setting_count,
+                    SCORE_MAX_SETTINGS);
     }
+    TRY_GOTO(scoring_create(&c, e, settings, setting_count, pairs, pair_count, err));
+    fill_first(&c);
+    int32_t most = e->plan.max_logits < e->plan.max_step_tokens ? e->plan.max_logits : e->plan.max_step_tokens;
     row = open_row(e, ids, (int32_t)count, false);
     while (e->rows.row[row].computed < (int32_t)count) {
         int32_t left = (int32_t)count - e->rows.row[row].computed;
-        TRY_GOTO(score_chunk(e, row, left < most ? left : most, &f, count, stats, err));
+        if (atomic_exchange(&e->cancel_all, false)) {
+            status = fail(err, TEMPERA_CANCELLED, "scoring was cancelled after %d of %zu tokens",
+                          e->rows.row[row].computed, count);
+            goto cleanup;
+        }
+        TRY_GOTO(score_chunk(e, row, left < most ? left : most, &c, err));
     }
 
 cleanup:
     if (row != NO_INDEX) rows_destroy(&e->rows, row);
-    arena_free(&f.arena);
+    scoring_free(&c);
     return status;
 }
 
