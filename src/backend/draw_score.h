@@ -36,19 +36,19 @@ struct score_rows {
     int32_t first;
 };
 
-/* Where the figures go: called once for each setting and row, and for each pair and row, from several threads at a time,
- * never twice with the same indices. The divergence of a pair is KL(of ‖ against) in nats: INFINITY when `against` has
+/* Where the figures go: `count` rows from `row` on of one setting, or of one pair, at a time. Each row of each comes once;
+ * several threads call. The divergence of a pair is KL(of ‖ against) in nats: INFINITY when `against` has
  * excluded a token that `of` can draw, NaN when nothing survived `of`. */
 struct score_sink {
     void *user;
-    void (*stat)(void *user, size_t setting, int32_t row, const struct score_stat *stat);
-    void (*divergence)(void *user, size_t pair, int32_t row, float value);
+    void (*stat)(void *user, size_t setting, int32_t row, int32_t count, const struct score_stat *stat);
+    void (*divergence)(void *user, size_t pair, int32_t row, int32_t count, const float *divergence);
 };
 
 struct scorer;
 
-/* For rows of V logits, on `threads` threads of its own. The settings are borrowed until free. Takes some 120 bytes for
- * each thread and token of the vocabulary, and 64 for each thread and setting when there are pairs; run allocates
+/* For rows of V logits, on `threads` threads of its own. The settings are borrowed until free. Takes some 200 bytes for
+ * each thread and token of the vocabulary, 280 for each thread and setting, 60 for each thread and pair; run allocates
  * nothing. Fails when a setting is malformed, a pair names one that is not there, or memory is short. */
 tempera_status scorer_create(struct scorer **scorer, int32_t V, const struct score_settings *settings, int threads,
                              tempera_error *err);

@@ -97,19 +97,22 @@ struct scoring {
     float *divergence;         /* [pairs, count] */
 };
 
-static void put_stat(void *user, size_t setting, int32_t row, const struct score_stat *stat) {
+static void put_stats(void *user, size_t setting, int32_t row, int32_t count, const struct score_stat *stat) {
     const struct scoring *c = user;
-    c->stats[setting * c->count + c->first + (size_t)row] = (tempera_token_stat){.logprob = stat->logprob,
-                                                                                 .final_logprob = stat->final_logprob,
-                                                                                 .entropy = stat->entropy,
-                                                                                 .final_entropy = stat->final_entropy,
-                                                                                 .kept_mass = stat->kept_mass,
-                                                                                 .kept = stat->kept};
+    tempera_token_stat *to = c->stats + setting * c->count + c->first + (size_t)row;
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = (tempera_token_stat){.logprob = stat[i].logprob,
+                                     .final_logprob = stat[i].final_logprob,
+                                     .entropy = stat[i].entropy,
+                                     .final_entropy = stat[i].final_entropy,
+                                     .kept_mass = stat[i].kept_mass,
+                                     .kept = stat[i].kept};
+    }
 }
 
-static void put_divergence(void *user, size_t pair, int32_t row, float value) {
+static void put_divergences(void *user, size_t pair, int32_t row, int32_t count, const float *divergence) {
     const struct scoring *c = user;
-    c->divergence[pair * c->count + c->first + (size_t)row] = value;
+    memcpy(c->divergence + pair * c->count + c->first + (size_t)row, divergence, (size_t)count * sizeof *divergence);
 }
 
 /* Nothing predicts the first token. */
@@ -155,7 +158,7 @@ static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, 
     TRY(engine_forward(e, chunk, err));
     rows_advance(&e->rows, row, chunk);
     e->stats.prompt_tokens += (uint64_t)chunk;
-    const struct score_sink sink = {c, put_stat, put_divergence};
+    const struct score_sink sink = {c, put_stats, put_divergences};
     struct score_rows rows = {.R = e->batch[0].view.R, .token = r->tokens, .first = (int32_t)c->first};
     TRY(network_host_logits(e->network, rows.R, c->logits, &logits, err));
     rows.logits = logits;

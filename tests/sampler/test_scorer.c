@@ -92,23 +92,27 @@ static struct branch_draw draw_of(const struct trial *t, const struct branch_par
         .params = p, .row = r, .forced = t->token[POSITION + r], .history = t->token, .history_count = POSITION + r};
 }
 
-static void take_stat(void *user, size_t setting, int32_t row, const struct score_stat *stat) {
+static void take_stats(void *user, size_t setting, int32_t row, int32_t count, const struct score_stat *stat) {
     struct trial *t = user;
-    cr_assert_not(t->seen[setting][row]);
-    t->seen[setting][row] = true;
-    t->stat[setting][row] = *stat;
+    for (int32_t i = 0; i < count; i++) {
+        cr_assert_not(t->seen[setting][row + i]);
+        t->seen[setting][row + i] = true;
+        t->stat[setting][row + i] = stat[i];
+    }
 }
-static void take_divergence(void *user, size_t pair, int32_t row, float value) {
+static void take_divergences(void *user, size_t pair, int32_t row, int32_t count, const float *value) {
     struct trial *t = user;
-    cr_assert_not(t->seen_pair[pair][row]);
-    t->seen_pair[pair][row] = true;
-    t->divergence[pair][row] = value;
+    for (int32_t i = 0; i < count; i++) {
+        cr_assert_not(t->seen_pair[pair][row + i]);
+        t->seen_pair[pair][row + i] = true;
+        t->divergence[pair][row + i] = value[i];
+    }
 }
 
 static void score(struct trial *t, const char *with, int threads) {
     const struct score_settings settings = {t->params, t->count, t->pairs, t->pair_count};
     const struct score_rows rows = {t->logits, ROWS, t->token, POSITION};
-    const struct score_sink sink = {t, take_stat, take_divergence};
+    const struct score_sink sink = {t, take_stats, take_divergences};
     struct scorer *scorer;
     tempera_error err = {0};
     memset(t->seen, 0, sizeof t->seen);

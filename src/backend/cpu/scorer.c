@@ -1,5 +1,4 @@
-/* scorer.c: buffers, which way each setting goes, and the loop over rows. A part takes a few rows at a time, so that
- * figures of neighbouring tokens are written together. */
+/* scorer.c: buffers, which way each setting goes, and the loop over rows. */
 #include "backend/cpu/scorer_internal.h"
 
 #include <stdatomic.h>
@@ -12,7 +11,6 @@
 
 enum {
     QUICK_LEAST = 8, /* settings for which a sort of the row costs less than their draws */
-    ROWS_AT_ONCE = 8,
     ALIGNMENT = 64
 };
 
@@ -21,6 +19,8 @@ struct scorer_part {
     struct quick_work quick;
     struct final final[2]; /* the second: against */
     struct mass *blocks;
+    struct score_stat *stat; /* [settings, ROWS_AT_ONCE] */
+    float *divergence;       /* [pairs, ROWS_AT_ONCE] */
 };
 
 struct scorer {
@@ -60,7 +60,8 @@ static void carve_ladder(struct carver *carver, struct ladder *ladder, size_t V)
     ladder->filled = carve(carver, blocks, sizeof *ladder->filled);
 }
 
-static void carve_part(struct carver *carver, struct scorer_part *part, size_t V, size_t standing) {
+static void carve_part(struct carver *carver, struct scorer_part *part, const struct scorer *s) {
+    size_t V = (size_t)s->V, count = s->settings.count, pairs = s->settings.pair_count;
     struct rank *rank = &part->quick.rank;
     rank->z = carve(carver, V, sizeof *rank->z);
     rank->id = carve(carver, V, sizeof *rank->id);
@@ -69,8 +70,10 @@ static void carve_part(struct carver *carver, struct scorer_part *part, size_t V
     carve_ladder(carver, &part->quick.raw, V);
     carve_ladder(carver, &part->quick.tempered, V);
     part->quick.cross = carve(carver, ceil_div(V, SCAN_BLOCK) + 1, sizeof *part->quick.cross);
-    part->quick.standing = carve(carver, standing, sizeof *part->quick.standing);
+    part->quick.standing = carve(carver, pairs > 0 ? count : 0, sizeof *part->quick.standing);
     part->blocks = carve(carver, ceil_div(V, SCAN_BLOCK), sizeof *part->blocks);
+    part->stat = carve(carver, count * ROWS_AT_ONCE, sizeof *part->stat);
+    part->divergence = carve(carver, pairs * ROWS_AT_ONCE, sizeof *part->divergence);
 }
 
 /* Lays everything out; *s is what lies at the start of the slab. Returns the size. */
@@ -85,8 +88,7 @@ static size_t lay_out(struct scorer *s, char *base) {
     s->forced = carve(&carver, count, sizeof *s->forced);
     s->forced_pair = carve(&carver, pairs, sizeof *s->forced_pair);
     struct scorer_part unused;
-    for (int i = 0; i < s->parts; i++)
-        carve_part(&carver, base ? &part[i] : &unused, (size_t)s->V, pairs > 0 ? count : 0);
+    for (int i = 0; i < s->parts; i++) carve_part(&carver, base ? &part[i] : &unused, s);
     s->part = part;
     return carver.used;
 }
@@ -270,7 +272,8 @@ static struct final *final_of(struct scorer *s, int part, int which, const struc
     return final;
 }
 
-static void score_row(struct scorer_job *job, int part, int32_t r) {
+/* Leaves its figures at [… + column] of the part's. */
+static void score_row(const struct scorer_job *job, int part, int32_t r, int32_t column) {
     struct scorer *s = job->scorer;
     struct scorer_part *own = &s->part[part];
     const struct score_rows *rows = job->rows;
@@ -279,29 +282,39 @@ static void score_row(struct scorer_job *job, int part, int32_t r) {
     const struct scored_row row = {
         .logits = rows->logits + (size_t)r * (size_t)s->V,
         .V = s->V,
-        .index = r,
         .draw = {.forced = rows->token[position], .history = rows->token, .history_count = position},
         .info = info,
-        .sink = job->sink};
+        .stat = own->stat + column,
+        .divergence = own->divergence + column};
     const float *z;
     prepare_row(s, row.logits, info, sampler_scratch(s->sampler, 2 * part), &z);
     if (s->quick.count > 0) quick_score(&s->quick, &own->quick, sampler_kernels_of(s->sampler), &row, z);
     own->final[0].params = own->final[1].params = NULL; /* of another row */
-    for (size_t i = 0; i < s->forced_count; i++)
-        forced_score(final_of(s, part, 0, &row, s->forced[i]), &row, s->forced[i]);
+    for (size_t i = 0; i < s->forced_count; i++) {
+        size_t setting = s->forced[i];
+        forced_score(final_of(s, part, 0, &row, setting), &row, setting);
+    }
     for (size_t i = 0; i < s->forced_pair_count; i++) {
         size_t pair = s->forced_pair[i];
         const struct final *of = final_of(s, part, 0, &row, (size_t)s->settings.pairs[pair].of);
         const struct final *against = final_of(s, part, 1, &row, (size_t)s->settings.pairs[pair].against);
-        job->sink->divergence(job->sink->user, pair, r, forced_divergence(of, against));
+        row.divergence[pair * ROWS_AT_ONCE] = forced_divergence(of, against);
     }
 }
 
 static void score_rows(void *arg, int part, int parts) {
     (void)parts;
     struct scorer_job *job = arg;
-    for (int r; (r = atomic_fetch_add(&job->next, ROWS_AT_ONCE)) < job->rows->R;)
-        for (int32_t i = r; i < r + ROWS_AT_ONCE && i < job->rows->R; i++) score_row(job, part, i);
+    const struct scorer_part *own = &job->scorer->part[part];
+    const struct score_settings *settings = &job->scorer->settings;
+    const struct score_sink *sink = job->sink;
+    for (int32_t r; (r = atomic_fetch_add(&job->next, ROWS_AT_ONCE)) < job->rows->R;) {
+        int32_t count = job->rows->R - r < ROWS_AT_ONCE ? job->rows->R - r : ROWS_AT_ONCE;
+        for (int32_t i = 0; i < count; i++) score_row(job, part, r + i, i);
+        for (size_t i = 0; i < settings->count; i++) sink->stat(sink->user, i, r, count, own->stat + i * ROWS_AT_ONCE);
+        for (size_t i = 0; i < settings->pair_count; i++)
+            sink->divergence(sink->user, i, r, count, own->divergence + i * ROWS_AT_ONCE);
+    }
 }
 
 void scorer_run(struct scorer *s, const struct score_rows *rows, const struct score_sink *sink) {

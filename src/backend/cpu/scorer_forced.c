@@ -43,7 +43,7 @@ void forced_score(struct final *f, const struct scored_row *row, size_t setting)
     if (f->mass.total > 0 && f->params->temperature > 0.0f)
         stat.final_entropy =
             (float)fmax(mean_distance(&f->mass, moment_unit(row->V)) + draw_log_mass(f->mass.total), 0.0);
-    row->sink->stat(row->sink->user, setting, row->index, &stat);
+    row->stat[setting * ROWS_AT_ONCE] = stat;
 }
 
 /* log Z; of a single token exactly 0, as for greedy. */

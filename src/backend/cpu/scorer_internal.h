@@ -23,6 +23,14 @@ int32_t rank_place(const struct rank *rank, float score, int32_t id);
 
 /* ---- sums along the order (scorer_ladder.c) ------------------------------------------------------------------- */
 
+/* Cuts that were looked up: settings of a grid ask for the same ones again and again. */
+enum { MEMO_SIZE = 128 };
+struct memo {
+    float parameter; /* top_p; min_p's distance */
+    int32_t count;   /* of survivors before; 0: whatever their number; -1: an empty entry */
+    int32_t left;
+};
+
 /* The weights at one temperature. Scores fl(z scale) fall along the places, so that survivors of a cut are the first
  * `count` places; but where rounding made different z equal, the rank of the tempered scores is by id, and only the sums
  * are those of the first places. Sums are exact integers; distances have `unit` steps to 1. */
@@ -34,6 +42,7 @@ struct ladder {
     struct mass *block; /* [blocks + 1] of the places before each block of SCAN_BLOCK */
     struct mass *upto;  /* [V] of the places up to and with each, in the blocks that were asked about */
     bool *filled;       /* [blocks] */
+    struct memo memo[MEMO_SIZE];
 };
 void ladder_build(struct ladder *ladder, const struct sampler_kernels *kernels, const struct rank *rank, float scale,
                   float unit);
@@ -72,13 +81,15 @@ static inline double mean_distance(const struct mass *mass, float unit) {
 
 /* ---- the row being scored ------------------------------------------------------------------------------------- */
 
+enum { ROWS_AT_ONCE = 8 }; /* whose figures are handed on together: they lie together, far from other settings' */
+
 struct scored_row {
     const float *logits; /* [V] */
     int32_t V;
-    int32_t index;               /* in the caller's block */
     struct branch_draw draw;     /* forced; without params */
     const struct row_info *info; /* with statistics */
-    const struct score_sink *sink;
+    struct score_stat *stat;     /* of setting s at [s * ROWS_AT_ONCE] */
+    float *divergence;           /* of pair p at [p * ROWS_AT_ONCE] */
 };
 
 /* ---- settings that only cut (scorer_quick.c) ------------------------------------------------------------------ */
@@ -110,12 +121,22 @@ struct standing {
     struct mass mass;
     double log_total, mean;
 };
+/* What settings with the same survivors share. */
+enum { OUTCOMES = 64 };
+struct outcome {
+    const struct ladder *ladder; /* NULL: an empty entry */
+    int32_t within, count;
+    bool greedy;
+    struct score_stat stat;
+    struct standing standing;
+};
 /* What one thread works in. */
 struct quick_work {
     struct rank rank;
     struct ladder raw, tempered;
-    double *cross;             /* [blocks + 1] */
-    struct standing *standing; /* [quick count], when there are pairs */
+    double *cross;                    /* [blocks + 1] */
+    struct standing *standing;        /* [quick count], when there are pairs */
+    struct outcome outcome[OUTCOMES]; /* of one group on the row, by their count */
 };
 
 /* The one place where it is decided: the setting leaves the scores as they are but for the temperature, and its filters

@@ -32,6 +32,7 @@ void ladder_build(struct ladder *l, const struct sampler_kernels *kernels, const
     l->best = rank->n > 0 ? score_of(l, 0) : -INFINITY;
     if (rank->n > 0 && score_of(l, rank->n - 1) == -INFINITY) l->alive = first_at_most(l, -INFINITY, 0, rank->n);
     l->kernels = sampler_kernels_for(kernels, l->best);
+    for (int i = 0; i < MEMO_SIZE; i++) l->memo[i].count = -1;
     if (l->alive == 0) return;
     struct scores s = ladder_scores(l);
     int32_t blocks = (int32_t)ceil_div((size_t)rank->n, SCAN_BLOCK);
@@ -86,8 +87,8 @@ static int32_t reach(struct ladder *l, uint64_t target) {
 }
 
 /* As chain_min_p: distances grow along the places. */
-static int32_t within(const struct ladder *l, float distance, int32_t count) {
-    int32_t low = 1, high = count; /* the best has distance 0 */
+static int32_t within(const struct ladder *l, float distance) {
+    int32_t low = 1, high = l->alive; /* the best has distance 0 */
     while (low < high) {
         int32_t middle = low + (high - low) / 2;
         if (draw_distance(l->best, score_of(l, middle)) <= distance) {
@@ -104,13 +105,34 @@ static int32_t with_ties(const struct ladder *l, int32_t count, int32_t most) {
     return first_below(l, score_of(l, count - 1), count, most);
 }
 
+/* The entry of a cut, empty when another was there. */
+static struct memo *recall(struct ladder *l, float parameter, int32_t count) {
+    uint32_t hash = (draw_bits(parameter) ^ (uint32_t)count * 0x9E3779B9u) * 0x85EBCA6Bu;
+    struct memo *memo = &l->memo[hash >> 25];
+    if (memo->count != count || memo->parameter != parameter) *memo = (struct memo){parameter, -1, 0};
+    return memo;
+}
+
+static int32_t cut_top_p(struct ladder *l, float p, int32_t count) {
+    struct memo *memo = recall(l, p, count);
+    if (memo->count < 0)
+        *memo = (struct memo){p, count, reach(l, draw_target(ladder_sum(l, count).total, draw_fraction(p)))};
+    return memo->left;
+}
+
+/* The distances are those of all places, whoever has survived. */
+static int32_t cut_min_p(struct ladder *l, float distance, int32_t count) {
+    struct memo *memo = recall(l, distance, 0);
+    if (memo->count < 0) *memo = (struct memo){distance, 0, within(l, distance)};
+    return memo->left < count ? memo->left : count;
+}
+
 int32_t ladder_cut(struct ladder *l, enum tempera_stage stage, const struct branch_params *p, int32_t count) {
     int32_t left = count;
     if (count == 0) return 0;
     if (stage == TEMPERA_STAGE_TOP_K && p->top_k > 0 && p->top_k < count) left = p->top_k;
-    if (stage == TEMPERA_STAGE_TOP_P && p->top_p < 1.0f)
-        left = reach(l, draw_target(ladder_sum(l, count).total, draw_fraction(p->top_p)));
-    if (stage == TEMPERA_STAGE_MIN_P && p->min_p > 0.0f) return within(l, p->min_p_distance, count);
+    if (stage == TEMPERA_STAGE_TOP_P && p->top_p < 1.0f) left = cut_top_p(l, p->top_p, count);
+    if (stage == TEMPERA_STAGE_MIN_P && p->min_p > 0.0f) return cut_min_p(l, p->min_p_distance, count);
     return p->order.keep_ties ? with_ties(l, left, count) : left;
 }
 

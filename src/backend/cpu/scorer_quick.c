@@ -55,40 +55,51 @@ struct token {     /* the one that is scored */
     float logprob;
 };
 
-static void score_setting(const struct quick *q, struct quick_work *work, struct ladder *tempered,
-                          const struct scored_row *row, const struct token *token, struct standing *standing) {
-    const struct branch_params *p = q->params;
+/* The figures of a cut, from the sums. */
+static void work_out(struct outcome *out, struct quick_work *work, struct ladder *l, const struct scored_row *row,
+                     const struct token *token) {
     const struct rank *rank = &work->rank;
-    struct score_stat stat = {
-        .logprob = token->logprob, .final_logprob = -INFINITY, .entropy = row->info->entropy, .final_entropy = 0.0f};
-    struct cut cut = run_stages(p, &work->raw, tempered);
-    const struct ladder *l = cut.ladder;
-    struct survivors survivors = ladder_survivors(l, cut.within, cut.count);
-    struct mass mass = {0};
-    double log_total = 0.0, mean = 0.0;
-    if (cut.count > 0) {
-        bool kept = token->place >= 0 && survives(&survivors, rank, token->place);
-        float score = kept ? rank->z[token->place] * l->scale + 0.0f : -INFINITY;
-        mass = ladder_sum(cut.ladder, cut.count);
-        if (p->temperature > 0.0f) {
-            log_total = draw_log_mass(mass.total);
-            mean = mean_distance(&mass, l->unit);
-            stat.kept_mass = kept_mass(&survivors, &work->raw);
-            stat.final_entropy = (float)fmax(mean + log_total, 0.0);
-        } else { /* as greedy_statistics has it */
-            stat.kept_mass = (float)exp(draw_log_probability(l->best, l->best, row->info->log_total));
-        }
-        stat.kept = cut.count;
-        stat.final_logprob = (float)draw_log_probability(l->best, score, log_total);
+    struct score_stat *stat = &out->stat;
+    struct standing *standing = &out->standing;
+    *stat = (struct score_stat){.logprob = token->logprob, .final_logprob = -INFINITY, .entropy = row->info->entropy};
+    *standing = (struct standing){.count = out->count};
+    if (out->count == 0) return;
+    struct survivors survivors = ladder_survivors(l, out->within, out->count);
+    standing->mass = ladder_sum(l, out->count);
+    if (out->greedy) { /* as greedy_statistics has it */
+        stat->kept_mass = (float)exp(draw_log_probability(l->best, l->best, row->info->log_total));
+    } else {
+        standing->log_total = draw_log_mass(standing->mass.total);
+        standing->mean = mean_distance(&standing->mass, l->unit);
+        stat->kept_mass = kept_mass(&survivors, &work->raw);
+        stat->final_entropy = (float)fmax(standing->mean + standing->log_total, 0.0);
     }
-    row->sink->stat(row->sink->user, q->setting, row->index, &stat);
-    if (!standing) return;
+    stat->kept = out->count;
+    if (token->place >= 0 && survives(&survivors, rank, token->place)) {
+        float score = rank->z[token->place] * l->scale + 0.0f;
+        stat->final_logprob = (float)draw_log_probability(l->best, score, standing->log_total);
+    }
     if (l->best == INFINITY) { /* the rest of the survivors has probability 0 */
         int32_t infinite = ladder_infinite(l);
-        if (cut.count > infinite) cut.count = infinite;
-        survivors = ladder_survivors(l, cut.within, cut.count);
+        if (standing->count > infinite) standing->count = infinite;
+        survivors = ladder_survivors(l, out->within, standing->count);
     }
-    *standing = (struct standing){survivors, cut.count, mass, log_total, mean};
+    standing->support = survivors;
+}
+
+static const struct outcome *outcome_of(const struct branch_params *p, struct quick_work *work, struct ladder *tempered,
+                                        const struct scored_row *row, const struct token *token) {
+    struct cut cut = run_stages(p, &work->raw, tempered);
+    struct outcome *out = &work->outcome[cut.count % OUTCOMES];
+    bool greedy = p->temperature == 0.0f;
+    if (out->ladder == cut.ladder && out->within == cut.within && out->count == cut.count && out->greedy == greedy)
+        return out;
+    out->ladder = cut.ladder;
+    out->within = cut.within;
+    out->count = cut.count;
+    out->greedy = greedy;
+    work_out(out, work, cut.ladder, row, token);
+    return out;
 }
 
 /* ---- pairs ---------------------------------------------------------------------------------------------------- */
@@ -147,12 +158,11 @@ static void score_pairs(const struct quick_list *list, const struct quick_pair *
                         struct quick_work *work, const struct sampler_kernels *kernels, const struct scored_row *row) {
     const float scale = list->group[list->quick[pair->of].group].scale;
     const float measure_scale = list->group[list->quick[pair->against].group].scale;
-    const struct score_sink *sink = row->sink;
     int32_t most = -1;
     for (size_t i = 0; i < count; i++) {
         const struct standing *of = &work->standing[pair[i].of], *against = &work->standing[pair[i].against];
         if (of->count == 0 || !includes(&against->support, &of->support, &work->rank)) {
-            sink->divergence(sink->user, pair[i].pair, row->index, of->count == 0 ? NAN : INFINITY);
+            row->divergence[pair[i].pair * ROWS_AT_ONCE] = of->count == 0 ? NAN : INFINITY;
         } else if (of->support.full > most) {
             most = of->support.full;
         }
@@ -166,8 +176,7 @@ static void score_pairs(const struct quick_list *list, const struct quick_pair *
         double farther = 0.0;
         if (cross.kernels && of->mass.total > 0)
             farther = cross_sum(&cross, &of->support, &work->rank) / (double)of->mass.total - of->mean;
-        sink->divergence(sink->user, pair[i].pair, row->index,
-                         divergence_of(against->log_total - of->log_total + farther));
+        row->divergence[pair[i].pair * ROWS_AT_ONCE] = divergence_of(against->log_total - of->log_total + farther);
     }
 }
 
@@ -190,8 +199,13 @@ void quick_score(const struct quick_list *list, struct quick_work *work, const s
         const struct quick_group *group = &list->group[g];
         struct ladder *tempered = group->scale == 1.0f ? &work->raw : &work->tempered;
         if (tempered != &work->raw) ladder_build(tempered, kernels, &work->rank, group->scale, unit);
-        for (size_t q = group->begin; q < group->end; q++)
-            score_setting(&list->quick[q], work, tempered, row, &token, list->pair_count ? &work->standing[q] : NULL);
+        for (int i = 0; i < OUTCOMES; i++) work->outcome[i].ladder = NULL;
+        for (size_t q = group->begin; q < group->end; q++) {
+            const struct quick *quick = &list->quick[q];
+            const struct outcome *out = outcome_of(quick->params, work, tempered, row, &token);
+            row->stat[quick->setting * ROWS_AT_ONCE] = out->stat;
+            if (list->pair_count > 0) work->standing[q] = out->standing;
+        }
     }
     for (size_t i = 0, end; i < list->pair_count; i = end) {
         for (end = i + 1; end < list->pair_count && same_groups(list, &list->pair[i], &list->pair[end]);) end++;
