@@ -3,6 +3,8 @@
 #include "backend/cpu/scorer_internal.h"
 #include "base/num.h"
 
+static const float NO_WEIGHT = 28.0f; /* a distance whose weight is 0, as draw_weight says */
+
 static float score_of(const struct ladder *l, int32_t place) {
     return l->rank->z[place] * l->scale + 0.0f;
 }
@@ -23,6 +25,20 @@ static int32_t first_below(const struct ladder *l, float score, int32_t low, int
     return first_at_most(l, nextafterf(score, -INFINITY), low, high);
 }
 
+/* As chain_min_p: distances grow along the places. */
+static int32_t within(const struct ladder *l, float distance) {
+    int32_t low = 1, high = l->alive; /* the best has distance 0 */
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (draw_distance(l->best, score_of(l, middle)) <= distance) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 void ladder_build(struct ladder *l, const struct sampler_kernels *kernels, const struct rank *rank, float scale,
                   float unit) {
     l->rank = rank;
@@ -35,11 +51,13 @@ void ladder_build(struct ladder *l, const struct sampler_kernels *kernels, const
     for (int i = 0; i < MEMO_SIZE; i++) l->memo[i].count = -1;
     if (l->alive == 0) return;
     struct scores s = ladder_scores(l);
-    int32_t blocks = (int32_t)ceil_div((size_t)rank->n, SCAN_BLOCK);
-    memset(l->filled, 0, (size_t)blocks * sizeof *l->filled);
+    s.n = within(l, NO_WEIGHT); /* the rest adds nothing */
+    size_t blocks = ceil_div((size_t)rank->n, SCAN_BLOCK), heavy = ceil_div((size_t)s.n, SCAN_BLOCK);
+    memset(l->filled, 0, blocks * sizeof *l->filled);
     l->block[0] = (struct mass){0};
     l->kernels->block_moments(&s, l->best, &s, l->best, unit, l->block + 1);
-    for (int32_t b = 1; b <= blocks; b++) l->block[b] = mass_add(l->block[b], l->block[b - 1]);
+    for (size_t b = 1; b <= heavy; b++) l->block[b] = mass_add(l->block[b], l->block[b - 1]);
+    for (size_t b = heavy + 1; b <= blocks; b++) l->block[b] = l->block[heavy];
 }
 
 static void fill(struct ladder *l, int32_t block) {
@@ -84,20 +102,6 @@ static int32_t reach(struct ladder *l, uint64_t target) {
         if (place + size < l->rank->n && l->upto[place + size - 1].total < target) place += size;
     }
     return place + 1;
-}
-
-/* As chain_min_p: distances grow along the places. */
-static int32_t within(const struct ladder *l, float distance) {
-    int32_t low = 1, high = l->alive; /* the best has distance 0 */
-    while (low < high) {
-        int32_t middle = low + (high - low) / 2;
-        if (draw_distance(l->best, score_of(l, middle)) <= distance) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
 }
 
 static int32_t with_ties(const struct ladder *l, int32_t count, int32_t most) {
