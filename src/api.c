@@ -318,7 +318,20 @@ tempera_status tempera_score(tempera_engine *engine, const int32_t *ids, size_t 
                              size_t setting_count, tempera_token_stat *stats, tempera_error *err) {
     TRY(need(engine, "engine", err));
     TRY(need(stats, "stats", err));
-    return engine_score(engine->engine, ids, count, settings, setting_count, stats, err);
+    return engine_score(engine->engine, ids, count, settings, setting_count, NULL, 0, stats, NULL, err);
+}
+
+tempera_status tempera_score_pairs(tempera_engine *engine, const int32_t *ids, size_t count,
+                                   const tempera_sampling *settings, size_t setting_count,
+                                   const tempera_setting_pair *pairs, size_t pair_count, tempera_token_stat *stats,
+                                   float *divergence, tempera_error *err) {
+    TRY(need(engine, "engine", err));
+    TRY(need(stats, "stats", err));
+    if (pair_count > 0) {
+        TRY(need(pairs, "pairs", err));
+        TRY(need(divergence, "divergence", err));
+    }
+    return engine_score(engine->engine, ids, count, settings, setting_count, pairs, pair_count, stats, divergence, err);
 }
 
 tempera_status tempera_next(tempera_engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,

@@ -21,7 +21,7 @@ rule() { # of a path; sets $allowed
     src/backend/cpu/*) allowed='base/|backend/(backend\.h$|draw_[a-z]+\.h$|cpu/)' ;;
     src/backend/*) allowed='base/|backend/' ;;
     src/model/*) allowed='base/|load/|backend/backend\.h$|model/' ;;
-    src/engine/*) allowed='base/|text/|model/|backend/backend\.h$|engine/|tempera/tempera\.h$' ;;
+    src/engine/*) allowed='base/|text/|model/|backend/(backend|draw_score)\.h$|engine/|tempera/tempera\.h$' ;;
     src/api.c) allowed='base/|engine/|tempera/tempera\.h$' ;;
     kernels/*) allowed='base/(draw_math|philox|scatter)\.h$|kernels/|cuda_(runtime|runtime_api|fp16|bf16)\.h$|simt_device\.h$' ;;
     tools/*) allowed='base/|tempera/|cjson/|sqlite3\.h$|xxhash\.h$|zlib\.h$|sweep/[a-z0-9_]+\.h$|[a-z0-9_]+\.h$' ;;

@@ -134,7 +134,7 @@ static int score_window(struct scored *scored, size_t begin, size_t end, size_t 
             memcpy(scored->stats + s * scored->ids->count + from, stats + s * length + (from - begin),
                    (end - from) * sizeof *stats);
         scored->windows++;
-    } else {
+    } else if (!interrupted()) {
         status = complain_error(&err);
     }
     free(stats);

@@ -16,6 +16,7 @@ static const struct subcommand {
     {"stats", sweep_stats, "every figure of every setting, with intervals and paired differences"},
     {"report", sweep_report, "one page to look at it all, offline"},
     {"best", sweep_best, "the best setting for a part of the cost; samplers at equal tuning budget"},
+    {"score", sweep_score, "given texts under many settings, exactly, without sampling"},
     {"verify", sweep_verify, "a command's verdict on every sample"},
     {"merge", sweep_merge, "databases of one sweep's parts into one"},
     {"diff", sweep_diff, "whether two databases hold the same"},

@@ -69,7 +69,7 @@ static int score_choice(const struct session *session, struct choice *choice, si
     size_t count = choice->ids.count;
     tempera_token_stat *stats = xarray(count, sizeof *stats);
     int status = EXIT_DONE;
-    if (tempera_score(session->engine, choice->ids.ids, count, NULL, 0, stats, &err) != TEMPERA_OK)
+    if (tempera_score(session->engine, choice->ids.ids, count, NULL, 0, stats, &err) != TEMPERA_OK && !interrupted())
         status = complain_error(&err);
     for (size_t k = shared; k < count; k++) choice->total += (double)stats[k].logprob;
     choice->tokens = count - shared;

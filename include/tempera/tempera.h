@@ -156,6 +156,7 @@ typedef struct tempera_token_stat {
     float logprob;       /* under the unfiltered model */
     float final_logprob; /* under the distribution it was drawn from */
     float entropy;       /* of the unfiltered model distribution, nats */
+    float final_entropy; /* of the distribution it was drawn from, nats; scoring only, NaN for generated tokens */
     float kept_mass;     /* unfiltered probability of the tokens that survived the filters */
     int32_t kept;        /* how many survived */
     int32_t top_count;
@@ -211,8 +212,8 @@ tempera_status tempera_step(tempera_engine *engine, bool *active, tempera_error 
 /* Steps until nothing is left. */
 tempera_status tempera_run(tempera_engine *engine, tempera_error *err);
 
-/* Ends a request's unfinished samples at the next step, with TEMPERA_FINISH_CANCELLED. id 0 = all requests. Any thread,
- * and signal handlers. */
+/* Ends a request's unfinished samples at the next step, with TEMPERA_FINISH_CANCELLED. id 0 = all requests, and a call
+ * that scores, which then fails with TEMPERA_CANCELLED some tokens later. Any thread, and signal handlers. */
 void tempera_cancel(tempera_engine *engine, uint64_t id);
 
 /* ---- scoring -------------------------------------------------------------------------------------------------- */
@@ -220,13 +221,29 @@ void tempera_cancel(tempera_engine *engine, uint64_t id);
 /* Teacher-forced statistics of ids[1 … count-1] under each setting (settings NULL: the plain model, one row), in one
  * pass: stats[s * count + i] is token i under setting s; stats[s * count] is all NaN (nothing predicts the first).
  * All tokens before i count as generated, for penalties, schedules and top_p_distinct (as in tempera_next).
- * top_token/top_logprob are NULL here. Runs the engine until it is done; fails when requests are pending. */
+ * top_token/top_logprob are NULL here. 1 to 65,536 settings, whatever max_branches is: those that only set a temperature,
+ * top_k, top_p and min_p cost a few look-ups for each token, the others a draw. Takes some 300 bytes of memory for each
+ * thread and token of the vocabulary while it runs. Runs the engine until it is done; fails when requests are pending,
+ * and then, unlike other functions, part of the outputs may be written. */
 tempera_status tempera_score(tempera_engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
                              size_t setting_count, tempera_token_stat *stats, tempera_error *err);
 
+typedef struct tempera_setting_pair {
+    int32_t of, against; /* indices of settings */
+} tempera_setting_pair;
+
+/* tempera_score, and how far pairs of settings are from each other: divergence[p * count + i] is KL(of ‖ against) of the
+ * two distributions that token i would be drawn from, in nats, at most 1,048,576 pairs. INFINITY where `against` excludes
+ * a token of `of`, NaN where `of` has none, and for token 0. Cheap for pairs of settings that are cheap to score; the
+ * others cost two draws and a pass over the vocabulary. divergence may be NULL when there are no pairs. */
+tempera_status tempera_score_pairs(tempera_engine *engine, const int32_t *ids, size_t count,
+                                   const tempera_sampling *settings, size_t setting_count,
+                                   const tempera_setting_pair *pairs, size_t pair_count, tempera_token_stat *stats,
+                                   float *divergence, tempera_error *err);
+
 /* The next-token distribution after ids: the `top` most likely tokens of the plain model (1 … 32), and under each
  * setting the final log-probability of each of them: final_logprob[s * top + i] (-INFINITY when filtered out).
- * stats [setting_count] gets entropy, kept and kept_mass of each setting. Fails when requests are pending. */
+ * stats [setting_count] gets entropy, kept and kept_mass of each setting (final_entropy is NaN). Fails when requests are pending. */
 tempera_status tempera_next(tempera_engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
                             size_t setting_count, int32_t top, int32_t *token, float *logprob, float *final_logprob,
                             tempera_token_stat *stats, tempera_error *err);

@@ -6,7 +6,7 @@
  *   D model width         H query heads      Hkv key/value heads        Dh head width              F feed-forward width
  *   V vocabulary          L layers           P KV pages                 N, K outputs and inputs of a linear layer
  *
- * Buffers are device pointers (`void *` from alloc); only the cpu backend may dereference them on the host. Activations
+ * Buffers are device pointers (`void *` from alloc); the host may dereference them only where info.host_memory says so. Activations
  * are fp32, rows of consecutive tokens, row-major. An OPERAND is a buffer that only linear layers read: a backend may keep
  * it in its own element type and row stride (operand_bytes), so that it is rounded once, where it is made. Operands of the
  * weights' type only; the cpu backend's are plain fp32 rows.
@@ -242,6 +242,7 @@ struct backend_info {
     int32_t page_tokens;              /* tokens in a KV page */
     bool run_ahead;                   /* two steps may be in flight, and tokens fed back */
     bool makes_random;                /* linear_pack takes pieces with a random source */
+    bool host_memory;                 /* buffers are the host's: it may read them when no step is in flight */
     size_t memory_free, memory_total; /* bytes of the device's own memory; 0: it has none, or cannot tell */
 };
 

@@ -93,7 +93,8 @@ bool engine_idle(const struct engine *engine);
 
 /* ---- teacher forcing (score.c); the engine must be idle ---- */
 tempera_status engine_score(struct engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
-                            size_t setting_count, tempera_token_stat *stats, tempera_error *err);
+                            size_t setting_count, const tempera_setting_pair *pairs, size_t pair_count,
+                            tempera_token_stat *stats, float *divergence, tempera_error *err);
 tempera_status engine_next(struct engine *engine, const int32_t *ids, size_t count, const tempera_sampling *settings,
                            size_t setting_count, int32_t top, int32_t *token, float *logprob, float *final_logprob,
                            tempera_token_stat *stats, tempera_error *err);

@@ -1,4 +1,5 @@
 /* sample.c: what happens to one sample: it takes a token, it ends. */
+#include <math.h>
 #include <string.h>
 
 #include "base/status.h"

@@ -2,7 +2,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/draw_score.h"
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/status.h"
 #include "engine/adapt.h"
 #include "engine/engine.h"
@@ -14,9 +16,9 @@ struct forcing {
     const tempera_sampling *settings; /* [count] */
     struct branch_params *params;     /* [count] */
     size_t count;
-    /* NULL unless some setting changes with the tokens */
-    struct branch_params *drawn; /* [max_branches] one for each draw of a step */
-    int32_t *distinct;           /* [ids + 1] different tokens among the first */
+    bool *changes;               /* [count] those that change from token to token; NULL: none does */
+    int32_t *distinct;           /* [ids + 1] different tokens among the first; with changes */
+    struct branch_params *drawn; /* one for each draw of a step, for those that change; NULL: none does */
 };
 
 static tempera_status forcing_create(struct forcing *f, const struct engine *e, const tempera_sampling *settings,
@@ -42,8 +44,8 @@ static tempera_status forcing_create(struct forcing *f, const struct engine *e, 
     return TEMPERA_OK;
 }
 
-/* Prepares for settings that change with the tokens, all of which count as generated. */
-static tempera_status forcing_follow(struct forcing *f, const struct engine *e, const int32_t *ids, size_t count,
+/* Prepares for settings that change with the tokens, all of which count as generated, in `draws` draws of a step. */
+static tempera_status forcing_follow(struct forcing *f, const int32_t *ids, size_t count, size_t draws,
                                      tempera_error *err) {
     bool changes = false, needs_tokens = false;
     for (size_t s = 0; s < f->count; s++) {
@@ -51,12 +53,23 @@ static tempera_status forcing_follow(struct forcing *f, const struct engine *e, 
         needs_tokens |= adapt_needs_tokens(&f->settings[s]);
     }
     if (!changes) return TEMPERA_OK;
-    f->drawn = arena_array(&f->arena, (size_t)e->plan.max_branches, sizeof *f->drawn);
+    f->changes = arena_array(&f->arena, f->count, sizeof *f->changes);
+    f->drawn = arena_array(&f->arena, draws + 1, sizeof *f->drawn);
     f->distinct = arena_array(&f->arena, count + 1, sizeof *f->distinct);
-    if (!f->drawn || !f->distinct) return fail_memory(err, count * sizeof *f->distinct, "settings that change");
+    if (!f->changes || !f->drawn || !f->distinct) {
+        return fail_memory(err, f->count + draws * sizeof *f->drawn + count * sizeof *f->distinct,
+                           "settings that change");
+    }
+    for (size_t s = 0; s < f->count; s++) f->changes[s] = adapt_changes(&f->settings[s]);
     for (size_t i = 0; i < count && needs_tokens; i++)
         f->distinct[i + 1] = f->distinct[i] + adapt_is_new(ids, (int32_t)i, ids[i]);
     return TEMPERA_OK;
+}
+
+/* What a setting is for the token after the first `history`. */
+static void forcing_params(const struct forcing *f, size_t setting, int32_t history, struct branch_params *params) {
+    *params = f->params[setting];
+    adapt_params(params, &f->settings[setting], history, f->distinct[history]);
 }
 
 static tempera_status check_ids(const struct engine *e, const int32_t *ids, size_t count, tempera_error *err) {
@@ -91,8 +104,7 @@ static void add_forced(struct engine *e, int32_t row, int32_t logits_row, int32_
     const struct branch_params *p = &f->params[setting];
     if (f->drawn) {
         struct branch_params *own = &f->drawn[e->batch[0].view.B];
-        *own = *p;
-        adapt_params(own, &f->settings[setting], history, f->distinct[history]);
+        forcing_params(f, setting, history, own);
         p = own;
     }
     batch_add_draw(&e->batch[0], &(struct branch_draw){.params = p,
@@ -107,63 +119,129 @@ static void copy_stat(tempera_token_stat *stat, const struct draw_result *result
     *stat = (tempera_token_stat){.logprob = result->logprob,
                                  .final_logprob = result->final_logprob,
                                  .entropy = result->entropy,
+                                 .final_entropy = NAN,
                                  .kept_mass = result->kept_mass,
                                  .kept = result->kept};
 }
 
 /* ---- score ----------------------------------------------------------------------------------------------------- */
 
-static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, const struct forcing *f, size_t count,
-                                  tempera_token_stat *stats, tempera_error *err) {
-    struct row *r = &e->rows.row[row];
-    int32_t start = r->computed;
+/* A scoring call: its outputs, and where in them the rows of the chunk belong. */
+struct scoring {
+    struct forcing forcing;
+    struct score_settings settings;
+    struct scorer *scorer;
+    float *logits; /* [max_logits, V] where the device's are out of reach, else NULL */
+    size_t logits_bytes;
+    size_t count, first;       /* tokens; the one that row 0 tells of */
+    tempera_token_stat *stats; /* [settings, count] */
+    float *divergence;         /* [pairs, count] */
+};
+
+static void put_stats(void *user, size_t setting, int32_t row, int32_t count, const struct score_stat *stat) {
+    const struct scoring *c = user;
+    tempera_token_stat *to = c->stats + setting * c->count + c->first + (size_t)row;
+    for (int32_t i = 0; i < count; i++) {
+        to[i] = (tempera_token_stat){.logprob = stat[i].logprob,
+                                     .final_logprob = stat[i].final_logprob,
+                                     .entropy = stat[i].entropy,
+                                     .final_entropy = stat[i].final_entropy,
+                                     .kept_mass = stat[i].kept_mass,
+                                     .kept = stat[i].kept};
+    }
+}
+
+static void put_divergences(void *user, size_t pair, int32_t row, int32_t count, const float *divergence) {
+    const struct scoring *c = user;
+    memcpy(c->divergence + pair * c->count + c->first + (size_t)row, divergence, (size_t)count * sizeof *divergence);
+}
+
+static void change_params(void *user, size_t setting, int32_t position, struct branch_params *params) {
+    const struct scoring *c = user;
+    forcing_params(&c->forcing, setting, position, params);
+}
+
+/* Nothing predicts the first token. */
+static void fill_first(const struct scoring *c) {
+    const tempera_token_stat none = {
+        .logprob = NAN, .final_logprob = NAN, .entropy = NAN, .final_entropy = NAN, .kept_mass = NAN};
+    for (size_t s = 0; s < c->settings.count; s++) c->stats[s * c->count] = none;
+    for (size_t p = 0; p < c->settings.pair_count; p++) c->divergence[p * c->count] = NAN;
+}
+
+static tempera_status scoring_create(struct scoring *c, struct engine *e, const tempera_sampling *settings,
+                                     size_t setting_count, const tempera_setting_pair *pairs, size_t pair_count,
+                                     const int32_t *ids, tempera_error *err) {
+    TRY(forcing_create(&c->forcing, e, settings, setting_count, 0, err));
+    TRY(forcing_follow(&c->forcing, ids, c->count, 0, err));
+    struct score_pair *pair = arena_array(&c->forcing.arena, pair_count + 1, sizeof *pair);
+    if (!pair) return fail_memory(err, pair_count * sizeof *pair, "pairs of settings");
+    for (size_t p = 0; p < pair_count; p++) pair[p] = (struct score_pair){pairs[p].of, pairs[p].against};
+    c->settings = (struct score_settings){c->forcing.params, c->forcing.changes, c->forcing.count, pair, pair_count};
+    const bool shared = network_shares_memory(e->network);
+    TRY(scorer_create(&c->scorer, e->V, &c->settings, shared ? e->plan.threads : pool_available_processors(), err));
+    if (shared) return TEMPERA_OK;
+    c->logits_bytes = (size_t)e->plan.max_logits * (size_t)e->V * sizeof *c->logits; /* the plan has as many */
+    c->logits = mem_slab(c->logits_bytes);
+    return c->logits ? TEMPERA_OK : fail_memory(err, c->logits_bytes, "logits");
+}
+
+static void scoring_free(struct scoring *c) {
+    if (c->logits) mem_slab_free(c->logits, c->logits_bytes);
+    scorer_free(c->scorer);
+    arena_free(&c->forcing.arena);
+}
+
+static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, struct scoring *c, tempera_error *err) {
+    const struct row *r = &e->rows.row[row];
+    const float *logits;
+    c->first = (size_t)r->computed + 1;
     batch_clear(&e->batch[0]);
     rows_reserve(&e->rows, row, chunk);
     int32_t first = batch_add_row(&e->batch[0], &e->rows, row, chunk);
-    for (int32_t i = 0; i < chunk && start + i + 1 < r->length; i++) {
-        int32_t logits_row = batch_want_logits(&e->batch[0], first + i);
-        for (size_t s = 0; s < f->count; s++) {
-            add_forced(e, row, logits_row, start + i + 1, f, s, r->tokens[start + i + 1]);
-        }
+    for (int32_t i = 0; i < chunk && r->computed + i + 1 < r->length; i++) {
+        batch_want_logits(&e->batch[0], first + i);
     }
     TRY(engine_forward(e, chunk, err));
     rows_advance(&e->rows, row, chunk);
     e->stats.prompt_tokens += (uint64_t)chunk;
-    for (int32_t i = 0; i < e->batch[0].view.R; i++) {
-        for (size_t s = 0; s < f->count; s++) {
-            copy_stat(&stats[s * count + (size_t)(start + i + 1)], &e->batch[0].result[(size_t)i * f->count + s]);
-        }
-    }
+    const struct score_sink sink = {c, put_stats, put_divergences};
+    struct score_rows rows = {
+        .R = e->batch[0].view.R, .token = r->tokens, .first = (int32_t)c->first, .user = c, .change = change_params};
+    TRY(network_host_logits(e->network, rows.R, c->logits, &logits, err));
+    rows.logits = logits;
+    scorer_run(c->scorer, &rows, &sink);
     return TEMPERA_OK;
 }
 
 tempera_status engine_score(struct engine *e, const int32_t *ids, size_t count, const tempera_sampling *settings,
-                            size_t setting_count, tempera_token_stat *stats, tempera_error *err) {
-    struct forcing f;
-    TRY(check_ids(e, ids, count, err));
-    if (settings && (setting_count == 0 || setting_count > (size_t)e->plan.max_branches)) {
-        return fail(err, TEMPERA_INVALID_ARGUMENT, "%zu settings; the engine scores 1 to %d at once", setting_count,
-                    e->plan.max_branches);
-    }
+                            size_t setting_count, const tempera_setting_pair *pairs, size_t pair_count,
+                            tempera_token_stat *stats, float *divergence, tempera_error *err) {
+    struct scoring c = {.count = count, .stats = stats, .divergence = divergence};
     int32_t row = NO_INDEX;
-    tempera_status status = forcing_create(&f, e, settings, setting_count, 0, err);
-    if (status == TEMPERA_OK) status = forcing_follow(&f, e, ids, count, err);
-    if (status != TEMPERA_OK) goto cleanup;
-    int32_t most = e->plan.max_branches / (int32_t)f.count;
-    if (most > e->plan.max_logits) most = e->plan.max_logits;
-    if (most > e->plan.max_step_tokens) most = e->plan.max_step_tokens;
-    for (size_t s = 0; s < f.count; s++) {
-        stats[s * count] = (tempera_token_stat){.logprob = NAN, .final_logprob = NAN, .entropy = NAN, .kept_mass = NAN};
+    tempera_status status;
+    TRY(check_ids(e, ids, count, err));
+    if (settings && (setting_count < 1 || setting_count > SCORE_MAX_SETTINGS)) {
+        return fail(err, TEMPERA_INVALID_ARGUMENT, "%zu settings; 1 to %d are scored at once", setting_count,
+                    SCORE_MAX_SETTINGS);
     }
+    TRY_GOTO(scoring_create(&c, e, settings, setting_count, pairs, pair_count, ids, err));
+    fill_first(&c);
+    int32_t most = e->plan.max_logits < e->plan.max_step_tokens ? e->plan.max_logits : e->plan.max_step_tokens;
     row = open_row(e, ids, (int32_t)count, false);
     while (e->rows.row[row].computed < (int32_t)count) {
         int32_t left = (int32_t)count - e->rows.row[row].computed;
-        TRY_GOTO(score_chunk(e, row, left < most ? left : most, &f, count, stats, err));
+        if (atomic_exchange(&e->cancel_all, false)) {
+            status = fail(err, TEMPERA_CANCELLED, "scoring was cancelled after %d of %zu tokens",
+                          e->rows.row[row].computed, count);
+            goto cleanup;
+        }
+        TRY_GOTO(score_chunk(e, row, left < most ? left : most, &c, err));
     }
 
 cleanup:
     if (row != NO_INDEX) rows_destroy(&e->rows, row);
-    arena_free(&f.arena);
+    scoring_free(&c);
     return status;
 }
 
@@ -227,7 +305,7 @@ tempera_status engine_next(struct engine *e, const int32_t *ids, size_t count, c
     }
     TRY_GOTO(forcing_create(&plain, e, NULL, 1, top, err));
     TRY_GOTO(forcing_create(&f, e, settings, setting_count, 0, err));
-    TRY_GOTO(forcing_follow(&f, e, ids, count, err));
+    TRY_GOTO(forcing_follow(&f, ids, count, (size_t)e->plan.max_branches, err));
     row = open_row(e, ids, (int32_t)count, true);
     TRY_GOTO(prefill(e, row, err));
     begin_last(e, row);

@@ -86,5 +86,10 @@ tempera_status network_step(struct network *network, const struct batch_view *vi
                             tempera_error *err);
 /* The logits of row r (below R) of the step submitted last, which has been waited for; [V] floats. */
 tempera_status network_read_logits(struct network *network, int32_t r, float *logits, tempera_error *err);
+/* The logits of its first R rows, [R, V]: where they lie, if the host can read them there, until the next step; else
+ * copied to `buffer` [R, V]. */
+tempera_status network_host_logits(struct network *network, int32_t R, float *buffer, const float **logits,
+                                   tempera_error *err);
+bool network_shares_memory(const struct network *network); /* then no buffer is needed */
 
 #endif

@@ -93,3 +93,17 @@ tempera_status network_read_logits(struct network *n, int32_t r, float *logits, 
     return n->backend->ops->download(n->backend, logits, n->activations.logits + (size_t)r * V, V * sizeof *logits,
                                      err);
 }
+
+bool network_shares_memory(const struct network *n) {
+    struct backend_info info;
+    n->backend->ops->info(n->backend, &info);
+    return info.host_memory;
+}
+
+tempera_status network_host_logits(struct network *n, int32_t R, float *buffer, const float **logits,
+                                   tempera_error *err) {
+    *logits = network_shares_memory(n) ? n->activations.logits : buffer;
+    if (*logits != buffer || R == 0) return TEMPERA_OK;
+    return n->backend->ops->download(n->backend, buffer, n->activations.logits,
+                                     (size_t)R * (size_t)n->hp.V * sizeof *buffer, err);
+}

@@ -359,7 +359,7 @@ Test(adapt, every_token_has_its_own_setting) {
             size_t length = (size_t)(count + t + 1);
             repeats += t > 0 && count_distinct(stream_token, t) < t;
             doubles += t > 0 && stream_token[t] == stream_token[t - 1];
-            cr_assert_eq(engine_score(e, ids, length, &plain, 1, score, NULL), TEMPERA_OK);
+            cr_assert_eq(engine_score(e, ids, length, &plain, 1, NULL, 0, score, NULL, NULL), TEMPERA_OK);
             expect_stat(&streamed[t], &score[count + t], "generated", t);
         }
         if (test_device_is_emulated()) continue; /* it takes fewer tokens */
@@ -386,12 +386,13 @@ Test(adapt, scoring) {
         tempera_engine_options o = scene.options;
         if (pieces) o.max_branches = 2 * COUNT;
         struct engine *e = test_engine_open(&scene.m, &o, true);
-        cr_assert_eq(engine_score(e, ids, (size_t)count, settings, COUNT, all, &err), TEMPERA_OK, "%s", err.message);
+        cr_assert_eq(engine_score(e, ids, (size_t)count, settings, COUNT, NULL, 0, all, NULL, &err), TEMPERA_OK, "%s",
+                     err.message);
         for (int s = 0; s < COUNT; s++)
             for (int32_t i = 1; i < count; i += test_device_is_emulated() ? 3 : 1) {
                 tempera_token_stat want[MOST];
                 tempera_sampling plain = plain_at(&settings[s], ids, i);
-                cr_assert_eq(engine_score(e, ids, (size_t)i + 1, &plain, 1, want, NULL), TEMPERA_OK);
+                cr_assert_eq(engine_score(e, ids, (size_t)i + 1, &plain, 1, NULL, 0, want, NULL, NULL), TEMPERA_OK);
                 expect_stat(&all[s * count + i], &want[i], "scored", i);
             }
         enum { TOP = 5 };

@@ -243,14 +243,16 @@ Test(run_ahead, scoring_and_closing) {
     cr_assert_leq(ids->count, (size_t)MOST);
     for (int times = 0; times < 3; times++) { /* between runs, with either batch the oldest */
         run_jobs(ahead, &scene.job[times], 1);
-        cr_assert_eq(engine_score(one, ids->data, ids->count, NULL, 0, a, &err), TEMPERA_OK, "%s", err.message);
-        cr_assert_eq(engine_score(ahead, ids->data, ids->count, NULL, 0, b, &err), TEMPERA_OK, "%s", err.message);
+        cr_assert_eq(engine_score(one, ids->data, ids->count, NULL, 0, NULL, 0, a, NULL, &err), TEMPERA_OK, "%s",
+                     err.message);
+        cr_assert_eq(engine_score(ahead, ids->data, ids->count, NULL, 0, NULL, 0, b, NULL, &err), TEMPERA_OK, "%s",
+                     err.message);
         for (size_t i = 1; i < ids->count; i++) cr_assert_eq(a[i].logprob, b[i].logprob);
     }
     submit_job(ahead, &scene.job[2]);
     for (int i = 0; i < 3; i++) step_jobs(ahead, &err);
     cr_assert_eq(ahead->in_flight, 1, "the next step should be under way");
-    cr_assert_eq(engine_score(ahead, ids->data, ids->count, NULL, 0, b, &err), TEMPERA_INVALID_ARGUMENT);
+    cr_assert_eq(engine_score(ahead, ids->data, ids->count, NULL, 0, NULL, 0, b, NULL, &err), TEMPERA_INVALID_ARGUMENT);
     engine_close(ahead);
     engine_close(one);
     scene_close();

@@ -37,7 +37,8 @@ static tempera_status cpu_open(struct backend **backend, const struct backend_op
 
 static void cpu_info(const struct backend *backend, struct backend_info *info) {
     const struct cpu_backend *b = (const struct cpu_backend *)backend;
-    *info = (struct backend_info){.name = "cpu", .threads = b->threads, .page_tokens = PAGE_TOKENS};
+    *info =
+        (struct backend_info){.name = "cpu", .threads = b->threads, .page_tokens = PAGE_TOKENS, .host_memory = true};
     snprintf(info->device, sizeof info->device, "%s", b->device);
     snprintf(info->instructions, sizeof info->instructions, "%s", b->kernels->name);
 }

@@ -147,6 +147,18 @@ const char *cpu_sampler_instructions(const struct cpu_sampler *s) {
     return s->kernels->name;
 }
 
+/* ---- for scoring ---------------------------------------------------------------------------------------------- */
+
+const struct sampler_kernels *sampler_kernels_of(const struct cpu_sampler *s) {
+    return s->kernels;
+}
+struct scratch *sampler_scratch(struct cpu_sampler *s, int part) {
+    return &s->scratch[part];
+}
+struct row_info *sampler_row(struct cpu_sampler *s, int32_t row) {
+    return &s->row[row];
+}
+
 /* ---- the draw ------------------------------------------------------------------------------------------------- */
 
 struct job {

@@ -70,6 +70,12 @@ struct mass {
     uint64_t high, low; /* for draw_mean_distance */
 };
 
+/* Where the weight is 0, steps do not matter. */
+static inline uint32_t distance_steps(float d, float unit) {
+    float steps = d * unit + 0.5f;
+    return steps < 0x1p31f ? (uint32_t)(int32_t)steps : 0;
+}
+
 struct entry { /* one candidate of a selection */
     uint64_t rank, weight;
 };
@@ -91,6 +97,12 @@ struct sampler_kernels {
     int32_t (*find)(const struct scores *s, float value);
     void (*mass)(const struct scores *s, float best, struct mass *out);    /* total only */
     void (*moments)(const struct scores *s, float best, struct mass *out); /* all three */
+    /* The same with distances in steps of 1 / unit (distance_steps), for each SCAN_BLOCK candidates: blocks
+     * [ceil(n / SCAN_BLOCK)]. Distances are those of measure's scores, which has weigh's n, from measure_best; where a
+     * distance passes 2^31 steps its product is anything unless the weight is 0. */
+    void (*block_moments)(const struct scores *weigh, float best, const struct scores *measure, float measure_best,
+                          float unit, struct mass *blocks);
+    void (*weights)(const struct scores *s, float best, uint64_t *weight); /* [s->n] */
     /* out[i] = draw_typicality(distance of score i, mean) */
     void (*typicality)(float *out, const struct scores *s, float best, float mean);
     /* histogram[DIGIT_COUNT]: for each key digit of order's scores the sum of the weights of weigh's scores, or the count
@@ -204,6 +216,11 @@ struct chain {
 };
 
 /* ---- steps ---------------------------------------------------------------------------------------------------- */
+
+/* sampler.c: what a sampler works with and in, for scorer.c */
+const struct sampler_kernels *sampler_kernels_of(const struct cpu_sampler *sampler);
+struct scratch *sampler_scratch(struct cpu_sampler *sampler, int part);
+struct row_info *sampler_row(struct cpu_sampler *sampler, int32_t row);
 
 /* sampler_chain.c */
 void chain_start(struct chain *c, const struct sampler_kernels *kernels, struct scratch *scratch, const float *row,

@@ -40,6 +40,24 @@ static void moments(const struct scores *s, float best, struct mass *out) {
     *out = sum;
 }
 
+static void block_moments(const struct scores *weigh, float best, const struct scores *measure, float measure_best,
+                          float unit, struct mass *blocks) {
+    for (int32_t i = 0; i < weigh->n; i++) {
+        struct mass *sum = &blocks[i / SCAN_BLOCK];
+        if (i % SCAN_BLOCK == 0) *sum = (struct mass){.total = 0};
+        uint64_t w = draw_weight(draw_distance(best, score_at(weigh, i)));
+        if (w == 0) continue;
+        uint32_t steps = distance_steps(draw_distance(measure_best, score_at(measure, i)), unit);
+        sum->total += w;
+        sum->high += (w >> 16) * steps;
+        sum->low += (w & 0xFFFFu) * steps;
+    }
+}
+
+static void weights(const struct scores *s, float best, uint64_t *weight) {
+    for (int32_t i = 0; i < s->n; i++) weight[i] = draw_weight(draw_distance(best, score_at(s, i)));
+}
+
 static void typicality(float *out, const struct scores *s, float best, float mean) {
     for (int32_t i = 0; i < s->n; i++) out[i] = draw_typicality(draw_distance(best, score_at(s, i)), mean);
 }
@@ -117,6 +135,8 @@ const struct sampler_kernels sampler_portable = {
     .find = find,
     .mass = mass,
     .moments = moments,
+    .block_moments = block_moments,
+    .weights = weights,
     .typicality = typicality,
     .histogram = histogram,
     .collect = collect,

@@ -89,6 +89,32 @@ SIMD static void moments(const struct scores *s, float best, struct mass *out) {
     *out = (struct mass){vi_sum64(sum.total), vi_sum64(sum.high), vi_sum64(sum.low)};
 }
 
+SIMD static void block_moments(const struct scores *weigh, float best, const struct scores *measure, float measure_best,
+                               float unit, struct mass *blocks) {
+    for (int32_t start = 0; start < weigh->n; start += SCAN_BLOCK) {
+        struct moment_sums sum = {vi_set(0), vi_set(0), vi_set(0)};
+        for (int32_t i = start; i < start + SCAN_BLOCK && i < weigh->n; i += WIDTH) {
+            struct weights w = weigh_distances(vf_sub(vf_set(best), load_scores(weigh, i)));
+            vf d = vf_sub(vf_set(measure_best), load_scores(measure, i));
+            vi steps = vf_truncate(vf_add(vf_mul(d, vf_set(unit)), vf_set(0.5f)));
+            add_moments(&sum, w.low, vi_wide_low(steps));
+            add_moments(&sum, w.high, vi_wide_high(steps));
+        }
+        blocks[start / SCAN_BLOCK] = (struct mass){vi_sum64(sum.total), vi_sum64(sum.high), vi_sum64(sum.low)};
+    }
+}
+
+SIMD static void weights(const struct scores *s, float best, uint64_t *weight) {
+    for (int32_t i = 0; i < s->n; i += WIDTH) {
+        uint64_t part[WIDTH];
+        struct weights w = weigh_distances(vf_sub(vf_set(best), load_scores(s, i)));
+        uint64_t *to = s->n - i >= WIDTH ? weight + i : part;
+        vi_store(to, w.low);
+        vi_store(to + WIDTH / 2, w.high);
+        if (to == part) memcpy(weight + i, part, (size_t)(s->n - i) * sizeof *part);
+    }
+}
+
 SIMD static void typicality(float *out, const struct scores *s, float best, float mean) {
     for (int32_t i = 0; i < s->n; i += WIDTH) {
         vf d = vf_sub(vf_set(best), load_scores(s, i));
@@ -422,6 +448,8 @@ const struct sampler_kernels KERNELS = {
     .find = find,
     .mass = mass,
     .moments = moments,
+    .block_moments = block_moments,
+    .weights = weights,
     .typicality = typicality,
     .histogram = histogram,
     .collect = collect,
