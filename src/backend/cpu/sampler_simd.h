@@ -94,8 +94,9 @@ SIMD static void block_moments(const struct scores *weigh, float best, const str
     for (int32_t start = 0; start < weigh->n; start += SCAN_BLOCK) {
         struct moment_sums sum = {vi_set(0), vi_set(0), vi_set(0)};
         for (int32_t i = start; i < start + SCAN_BLOCK && i < weigh->n; i += WIDTH) {
-            struct weights w = weigh_distances(vf_sub(vf_set(best), load_scores(weigh, i)));
-            vf d = vf_sub(vf_set(measure_best), load_scores(measure, i));
+            vf d = vf_sub(vf_set(best), load_scores(weigh, i));
+            struct weights w = weigh_distances(d);
+            if (measure != weigh) d = vf_sub(vf_set(measure_best), load_scores(measure, i));
             vi steps = vf_truncate(vf_add(vf_mul(d, vf_set(unit)), vf_set(0.5f)));
             add_moments(&sum, w.low, vi_wide_low(steps));
             add_moments(&sum, w.high, vi_wide_high(steps));

@@ -138,10 +138,10 @@ static void sort_pairs(struct quick_list *list) {
     }
 }
 
-static void route_pairs(struct scorer *s, const size_t *quick_of) {
+static void route_pairs(struct scorer *s, const size_t *quick_index) {
     for (size_t i = 0; i < s->settings.pair_count; i++) {
         const struct score_pair *pair = &s->settings.pairs[i];
-        size_t of = quick_of[pair->of], against = quick_of[pair->against];
+        size_t of = quick_index[pair->of], against = quick_index[pair->against];
         if (of == SIZE_MAX || against == SIZE_MAX) {
             s->forced_pair[s->forced_pair_count++] = i;
         } else {
@@ -164,24 +164,24 @@ static bool has_filters(const struct branch_params *p) {
 static tempera_status route(struct scorer *s, tempera_error *err) {
     const struct score_settings *settings = &s->settings;
     size_t cuts = 0;
-    size_t *quick_of = mem_array(settings->count, sizeof *quick_of);
-    if (!quick_of) return fail_memory(err, settings->count * sizeof *quick_of, "settings");
+    size_t *quick_index = mem_array(settings->count, sizeof *quick_index);
+    if (!quick_index) return fail_memory(err, settings->count * sizeof *quick_index, "settings");
     for (size_t i = 0; i < settings->count; i++) cuts += is_quick(settings, i);
     bool quick = cuts >= QUICK_LEAST || settings->pair_count > 0;
     for (size_t i = 0; i < settings->count; i++) {
         const struct branch_params *p = &settings->params[i];
-        quick_of[i] = SIZE_MAX;
+        quick_index[i] = SIZE_MAX;
         if (quick && is_quick(settings, i)) {
-            s->quick.quick[s->quick.count++] = (struct quick){.setting = i, .params = p};
+            s->quick.quick[s->quick.count++] = quick_of(p, i);
         } else {
             s->forced[s->forced_count++] = i;
             s->wants_shortlist |= is_quick(settings, i) && has_filters(p);
         }
     }
     group_quick(&s->quick);
-    for (size_t q = 0; q < s->quick.count; q++) quick_of[s->quick.quick[q].setting] = q;
-    route_pairs(s, quick_of);
-    mem_free(quick_of);
+    for (size_t q = 0; q < s->quick.count; q++) quick_index[s->quick.quick[q].setting] = q;
+    route_pairs(s, quick_index);
+    mem_free(quick_index);
     return TEMPERA_OK;
 }
 

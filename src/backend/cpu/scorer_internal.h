@@ -48,7 +48,7 @@ void ladder_build(struct ladder *ladder, const struct sampler_kernels *kernels, 
                   float unit);
 /* Over the first `count` places. */
 struct mass ladder_sum(struct ladder *ladder, int32_t count);
-/* One filter on `count` survivors: how many it leaves. Stages that are no cut leave all. */
+/* One filter that is on, on `count` survivors: how many it leaves. */
 int32_t ladder_cut(struct ladder *ladder, enum tempera_stage stage, const struct branch_params *p, int32_t count);
 
 int32_t ladder_infinite(const struct ladder *ladder); /* places of score +inf */
@@ -98,6 +98,8 @@ struct quick {
     size_t setting;
     const struct branch_params *params;
     size_t group;
+    uint8_t stage[TEMPERA_STAGE_COUNT]; /* [stages] of its order, those that do something */
+    uint8_t stages;
 };
 struct quick_group { /* settings of one temperature: quick[begin, end) */
     float scale;
@@ -143,6 +145,7 @@ struct quick_work {
  * keep the best tokens of the rank, so that its survivors follow from their number. */
 bool quick_takes(const struct branch_params *p);
 float quick_scale(const struct branch_params *p);
+struct quick quick_of(const struct branch_params *p, size_t setting);
 /* All settings and pairs of the list on one row; z [V] is the row, clean. */
 void quick_score(const struct quick_list *list, struct quick_work *work, const struct sampler_kernels *kernels,
                  const struct scored_row *row, const float *z);

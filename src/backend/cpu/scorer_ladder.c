@@ -105,7 +105,7 @@ static int32_t reach(struct ladder *l, uint64_t target) {
 }
 
 static int32_t with_ties(const struct ladder *l, int32_t count, int32_t most) {
-    if (count == most || score_of(l, count) != score_of(l, count - 1)) return count;
+    if (score_of(l, count) != score_of(l, count - 1)) return count;
     return first_below(l, score_of(l, count - 1), count, most);
 }
 
@@ -132,11 +132,10 @@ static int32_t cut_min_p(struct ladder *l, float distance, int32_t count) {
 }
 
 int32_t ladder_cut(struct ladder *l, enum tempera_stage stage, const struct branch_params *p, int32_t count) {
-    int32_t left = count;
     if (count == 0) return 0;
-    if (stage == TEMPERA_STAGE_TOP_K && p->top_k > 0 && p->top_k < count) left = p->top_k;
-    if (stage == TEMPERA_STAGE_TOP_P && p->top_p < 1.0f) left = cut_top_p(l, p->top_p, count);
-    if (stage == TEMPERA_STAGE_MIN_P && p->min_p > 0.0f) return cut_min_p(l, p->min_p_distance, count);
+    if (stage == TEMPERA_STAGE_MIN_P) return cut_min_p(l, p->min_p_distance, count);
+    int32_t left = stage == TEMPERA_STAGE_TOP_P ? cut_top_p(l, p->top_p, count) : p->top_k;
+    if (left >= count) return count;
     return p->order.keep_ties ? with_ties(l, left, count) : left;
 }
 

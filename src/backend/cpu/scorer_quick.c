@@ -17,6 +17,24 @@ float quick_scale(const struct branch_params *p) {
     return p->temperature > 0.0f && has_stage(p, TEMPERA_STAGE_TEMPERATURE) ? p->inv_temperature : 1.0f;
 }
 
+static bool does_something(const struct branch_params *p, enum tempera_stage stage) {
+    if (p->temperature == 0.0f) return false;
+    switch (stage) {
+    case TEMPERA_STAGE_TEMPERATURE: return p->inv_temperature != 1.0f;
+    case TEMPERA_STAGE_TOP_K: return p->top_k > 0;
+    case TEMPERA_STAGE_TOP_P: return p->top_p < 1.0f;
+    case TEMPERA_STAGE_MIN_P: return p->min_p > 0.0f;
+    default: return false; /* quick_takes has seen to the others */
+    }
+}
+
+struct quick quick_of(const struct branch_params *p, size_t setting) {
+    struct quick quick = {.setting = setting, .params = p};
+    for (int i = 0; i < p->order.count; i++)
+        if (does_something(p, (enum tempera_stage)p->order.stage[i])) quick.stage[quick.stages++] = p->order.stage[i];
+    return quick;
+}
+
 /* ---- one setting ---------------------------------------------------------------------------------------------- */
 
 /* Where a setting's survivors are found: `count` of the first `within` places, by the rank of `ladder`. */
@@ -25,11 +43,12 @@ struct cut {
     int32_t within, count;
 };
 
-static struct cut run_stages(const struct branch_params *p, struct ladder *raw, struct ladder *tempered) {
+static struct cut run_stages(const struct quick *quick, struct ladder *raw, struct ladder *tempered) {
+    const struct branch_params *p = quick->params;
     struct cut cut = {raw, raw->rank->n, raw->rank->n};
     if (p->temperature == 0.0f && cut.count > 1) cut.count = 1; /* the best, of the lowest id: the first place */
-    for (int i = 0; i < p->order.count && p->temperature > 0.0f; i++) {
-        enum tempera_stage stage = (enum tempera_stage)p->order.stage[i];
+    for (int i = 0; i < quick->stages; i++) {
+        enum tempera_stage stage = (enum tempera_stage)quick->stage[i];
         if (stage == TEMPERA_STAGE_TEMPERATURE) {
             cut.ladder = tempered;
             cut.within = cut.count;
@@ -87,11 +106,11 @@ static void work_out(struct outcome *out, struct quick_work *work, struct ladder
     standing->support = survivors;
 }
 
-static const struct outcome *outcome_of(const struct branch_params *p, struct quick_work *work, struct ladder *tempered,
+static const struct outcome *outcome_of(const struct quick *quick, struct quick_work *work, struct ladder *tempered,
                                         const struct scored_row *row, const struct token *token) {
-    struct cut cut = run_stages(p, &work->raw, tempered);
+    struct cut cut = run_stages(quick, &work->raw, tempered);
     struct outcome *out = &work->outcome[cut.count % OUTCOMES];
-    bool greedy = p->temperature == 0.0f;
+    bool greedy = quick->params->temperature == 0.0f;
     if (out->ladder == cut.ladder && out->within == cut.within && out->count == cut.count && out->greedy == greedy)
         return out;
     out->ladder = cut.ladder;
@@ -202,7 +221,7 @@ void quick_score(const struct quick_list *list, struct quick_work *work, const s
         for (int i = 0; i < OUTCOMES; i++) work->outcome[i].ladder = NULL;
         for (size_t q = group->begin; q < group->end; q++) {
             const struct quick *quick = &list->quick[q];
-            const struct outcome *out = outcome_of(quick->params, work, tempered, row, &token);
+            const struct outcome *out = outcome_of(quick, work, tempered, row, &token);
             row->stat[quick->setting * ROWS_AT_ONCE] = out->stat;
             if (list->pair_count > 0) work->standing[q] = out->standing;
         }
