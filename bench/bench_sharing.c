@@ -8,7 +8,8 @@
  *   time      the same, shared and unshared in turn, from a prompt of one token, so that no run is measured by its
  *             prompts; and what the shared run would take if each of its steps cost what an unshared step of as many rows
  *             costs: the rest is the price of drawing for many branches of few rows.
- *   variance  of the difference between neighbouring settings over 160 samples, with independent and with common noise.
+ *   variance  of the difference between neighbouring settings over 160 samples, with independent and with common noise;
+ *             mean of `repeat` seeds.
  * `--heat F` multiplies the temperatures: random weights give flat distributions, which F = 0.1 sharpens.
  * `--clock cpu` counts processor time: with one thread the ratios hold on a busy machine. */
 #include <math.h>
@@ -231,25 +232,34 @@ static double pair_variance(const struct pair_run *run, int metric) {
     return squares / (PAIR_SAMPLES - 1);
 }
 
+static void run_pair(const struct bench *b, tempera_engine *engine, tempera_sampling pair[2], int32_t tokens,
+                     bool independent, uint64_t seed, struct pair_run *run) {
+    for (int s = 0; s < 2; s++) {
+        pair[s].max_tokens = tokens;
+        pair[s].n = PAIR_SAMPLES;
+        pair[s].logprobs = 0;
+        pair[s].ignore_eos = true;
+        pair[s].independent = independent;
+        pair[s].seed = seed;
+    }
+    submit(b, engine, b->prompt_count, pair, 2, on_pair_sample, run);
+    MUST(tempera_run(engine, err));
+}
+
 static void bench_pair(const struct bench *b, tempera_engine *engine, const char *name, tempera_sampling pair[2]) {
     static const char *const metrics[] = {"mean log-probability", "distinct-1"};
     for (int32_t tokens = 16; tokens <= MOST_TOKENS; tokens *= 4) {
-        static struct pair_run run[2]; /* common, independent */
-        for (int independent = 0; independent < 2; independent++) {
-            for (int s = 0; s < 2; s++) {
-                pair[s].max_tokens = tokens;
-                pair[s].n = PAIR_SAMPLES;
-                pair[s].logprobs = 0;
-                pair[s].ignore_eos = true;
-                pair[s].independent = independent;
+        static struct pair_run run;
+        double variance[2][METRICS] = {{0}}; /* with common noise, independent */
+        for (int32_t seed = 0; seed < b->repeat; seed++) {
+            for (int way = 0; way < 2; way++) {
+                run_pair(b, engine, pair, tokens, way == 1, (uint64_t)seed, &run);
+                for (int m = 0; m < METRICS; m++) variance[way][m] += pair_variance(&run, m) / b->repeat;
             }
-            submit(b, engine, b->prompt_count, pair, 2, on_pair_sample, &run[independent]);
-            MUST(tempera_run(engine, err));
         }
         for (int m = 0; m < METRICS; m++) {
-            double common = pair_variance(&run[0], m), independent = pair_variance(&run[1], m);
             printf("%s, %d tokens, %s: variance of the difference %.3g, independent %.3g: %.2f times smaller\n", name,
-                   tokens, metrics[m], common, independent, independent / common);
+                   tokens, metrics[m], variance[0][m], variance[1][m], variance[1][m] / variance[0][m]);
         }
     }
 }
