@@ -6,9 +6,9 @@
 enum { SETTINGS = 5, BRANCHES = 8 };
 
 static struct request *open_request(const int32_t (*ranges)[2], int32_t count) {
-    static const int32_t prompt[] = {1, 2};
+    static const int32_t prompt[] = {1, 2}, eos[] = {0};
     tempera_sampling settings[SETTINGS];
-    struct request_limits limits = {.V = 8, .context = 64, .max_branches = BRANCHES};
+    struct request_limits limits = {.V = 8, .context = 64, .max_branches = BRANCHES, .eos = eos, .eos_count = 1};
     tempera_error err = {0};
     struct request *r = NULL;
     for (int s = 0; s < count; s++) {
