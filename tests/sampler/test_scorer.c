@@ -111,7 +111,7 @@ static void take_divergences(void *user, size_t pair, int32_t row, int32_t count
 
 static void score(struct trial *t, const char *with, int threads) {
     const struct score_settings settings = {t->params, t->count, t->pairs, t->pair_count};
-    const struct score_rows rows = {t->logits, ROWS, t->token, POSITION};
+    const struct score_rows rows = {t->logits, ROWS, t->token, POSITION, NULL};
     const struct score_sink sink = {t, take_stats, take_divergences};
     struct scorer *scorer;
     tempera_error err = {0};
