@@ -213,7 +213,7 @@ tempera_status tempera_step(tempera_engine *engine, bool *active, tempera_error 
 tempera_status tempera_run(tempera_engine *engine, tempera_error *err);
 
 /* Ends a request's unfinished samples at the next step, with TEMPERA_FINISH_CANCELLED. id 0 = all requests, and a call
- * that scores, which then fails with TEMPERA_CANCELLED some tokens later. Any thread, and signal handlers. */
+ * that scores, which then fails with TEMPERA_CANCELLED. Any thread, and signal handlers. */
 void tempera_cancel(tempera_engine *engine, uint64_t id);
 
 /* ---- scoring -------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #ifndef BACKEND_DRAW_SCORE_H
 #define BACKEND_DRAW_SCORE_H
 
+#include <stdatomic.h>
+
 #include "backend/backend.h"
 
 enum { SCORE_MAX_SETTINGS = 65536, SCORE_MAX_PAIRS = 1 << 20 };
@@ -38,6 +40,7 @@ struct score_rows {
     void *user;
     /* Sets the params of a setting that changes for token[position]. From several threads at a time. */
     void (*change)(void *user, size_t setting, int32_t position, struct branch_params *params);
+    const atomic_bool *cancel; /* once it is true, run returns soon, with some figures not handed on; may be NULL */
 };
 
 /* Where the figures go: `count` rows from `row` on of one setting, or of one pair, at a time. Each row of each comes once;

@@ -206,12 +206,21 @@ static tempera_status score_chunk(struct engine *e, int32_t row, int32_t chunk, 
     rows_advance(&e->rows, row, chunk);
     e->stats.prompt_tokens += (uint64_t)chunk;
     const struct score_sink sink = {c, put_stats, put_divergences};
-    struct score_rows rows = {
-        .R = e->batch[0].view.R, .token = r->tokens, .first = (int32_t)c->first, .user = c, .change = change_params};
+    struct score_rows rows = {.R = e->batch[0].view.R,
+                              .token = r->tokens,
+                              .first = (int32_t)c->first,
+                              .user = c,
+                              .change = change_params,
+                              .cancel = &e->cancel_all};
     TRY(network_host_logits(e->network, rows.R, c->logits, &logits, err));
     rows.logits = logits;
     scorer_run(c->scorer, &rows, &sink);
     return TEMPERA_OK;
+}
+
+static tempera_status check_cancelled(struct engine *e, tempera_error *err) {
+    if (!atomic_exchange(&e->cancel_all, false)) return TEMPERA_OK;
+    return fail(err, TEMPERA_CANCELLED, "scoring was cancelled");
 }
 
 tempera_status engine_score(struct engine *e, const int32_t *ids, size_t count, const tempera_sampling *settings,
@@ -228,15 +237,12 @@ tempera_status engine_score(struct engine *e, const int32_t *ids, size_t count, 
     TRY_GOTO(scoring_create(&c, e, settings, setting_count, pairs, pair_count, ids, err));
     fill_first(&c);
     int32_t most = e->plan.max_logits < e->plan.max_step_tokens ? e->plan.max_logits : e->plan.max_step_tokens;
+    TRY_GOTO(check_cancelled(e, err));
     row = open_row(e, ids, (int32_t)count, false);
     while (e->rows.row[row].computed < (int32_t)count) {
         int32_t left = (int32_t)count - e->rows.row[row].computed;
-        if (atomic_exchange(&e->cancel_all, false)) {
-            status = fail(err, TEMPERA_CANCELLED, "scoring was cancelled after %d of %zu tokens",
-                          e->rows.row[row].computed, count);
-            goto cleanup;
-        }
         TRY_GOTO(score_chunk(e, row, left < most ? left : most, &c, err));
+        TRY_GOTO(check_cancelled(e, err));
     }
 
 cleanup:

@@ -283,6 +283,10 @@ static struct final *final_of(const struct scorer_job *job, int part, int which,
     return final;
 }
 
+static bool is_cancelled(const struct scorer_job *job) {
+    return job->rows->cancel && atomic_load_explicit(job->rows->cancel, memory_order_relaxed);
+}
+
 /* Leaves its figures at [… + column] of the part's. */
 static void score_row(const struct scorer_job *job, int part, int32_t r, int32_t column) {
     struct scorer *s = job->scorer;
@@ -301,11 +305,11 @@ static void score_row(const struct scorer_job *job, int part, int32_t r, int32_t
     prepare_row(s, row.logits, info, sampler_scratch(s->sampler, 2 * part), &z);
     if (s->quick.count > 0) quick_score(&s->quick, &own->quick, sampler_kernels_of(s->sampler), &row, z);
     own->final[0].setting = own->final[1].setting = SIZE_MAX; /* of another row */
-    for (size_t i = 0; i < s->forced_count; i++) {
+    for (size_t i = 0; i < s->forced_count && !is_cancelled(job); i++) {
         size_t setting = s->forced[i];
         forced_score(final_of(job, part, 0, &row, setting), &row, setting);
     }
-    for (size_t i = 0; i < s->forced_pair_count; i++) {
+    for (size_t i = 0; i < s->forced_pair_count && !is_cancelled(job); i++) {
         size_t pair = s->forced_pair[i];
         const struct final *of = final_of(job, part, 0, &row, (size_t)s->settings.pairs[pair].of);
         const struct final *against = final_of(job, part, 1, &row, (size_t)s->settings.pairs[pair].against);
@@ -321,7 +325,8 @@ static void score_rows(void *arg, int part, int parts) {
     const struct score_sink *sink = job->sink;
     for (int32_t r; (r = atomic_fetch_add(&job->next, ROWS_AT_ONCE)) < job->rows->R;) {
         int32_t count = job->rows->R - r < ROWS_AT_ONCE ? job->rows->R - r : ROWS_AT_ONCE;
-        for (int32_t i = 0; i < count; i++) score_row(job, part, r + i, i);
+        for (int32_t i = 0; i < count && !is_cancelled(job); i++) score_row(job, part, r + i, i);
+        if (is_cancelled(job)) return;
         for (size_t i = 0; i < settings->count; i++) sink->stat(sink->user, i, r, count, own->stat + i * ROWS_AT_ONCE);
         for (size_t i = 0; i < settings->pair_count; i++)
             sink->divergence(sink->user, i, r, count, own->divergence + i * ROWS_AT_ONCE);
