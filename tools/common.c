@@ -82,6 +82,10 @@ const struct arg common_engine_args[7] = {
 };
 
 const struct arg common_output_args[4] = {
+    {.name = "stats",
+     .kind = ARG_FLAG,
+     .offset = offsetof(struct common_args, stats),
+     .text = "more figures on standard error: use of the memory bandwidth, sharing, memory"},
     {.name = "json",
      .kind = ARG_FLAG,
      .offset = offsetof(struct common_args, json),
@@ -91,10 +95,6 @@ const struct arg common_output_args[4] = {
      .kind = ARG_FLAG,
      .offset = offsetof(struct common_args, quiet),
      .text = "no notes on standard error; errors still"},
-    {.name = "stats",
-     .kind = ARG_FLAG,
-     .offset = offsetof(struct common_args, stats),
-     .text = "more figures on standard error: use of the memory bandwidth, sharing, memory"},
     /* args_parse handles it before it looks here; the row is for the help. */
     {.name = "help",
      .letter = 'h',

@@ -80,9 +80,14 @@ setup_has_cuda_headers() {
 setup_tests() {
     setup_build || return 1
     setup_library criterion libcriterion-dev
+    setup_tool mpirun openmpi-bin # a test of sweep's parts
     if setup_has_cuda_headers; then # the emulated CUDA module
         setup_tool c++ g++
         pkg-config --exists openblas || pkg-config --exists openblas-pthread || setup_missing+=(libopenblas-dev)
+    fi
+    # For the tests of the report's pages, which skip themselves without it. Ubuntu's package of that name is a snap.
+    if ! command -v chromium chromium-browser google-chrome >/dev/null 2>&1 && grep -qs '^ID=debian' /etc/os-release; then
+        setup_missing+=(chromium)
     fi
     setup_install
 }

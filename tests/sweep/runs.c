@@ -68,8 +68,7 @@ void sweep_expect(int status, const char *part, const char *input, const char *f
     va_start(args, first);
     for (size_t i = 1; i + 1 < 64 && words[i - 1]; i++) words[i] = va_arg(args, const char *);
     va_end(args);
-    for (size_t i = 0; words[i]; i++)
-        snprintf(said + strlen(said), sizeof said - strlen(said), "%s ", words[i]);
+    for (size_t i = 0; words[i]; i++) snprintf(said + strlen(said), sizeof said - strlen(said), "%s ", words[i]);
     struct cli run = cli_run(&(struct cli_way){.input = input}, words);
     cr_assert_eq(run.status, status, "%s: status %d: %s", said, run.status, run.err);
     if (status) {

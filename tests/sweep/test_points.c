@@ -55,10 +55,30 @@ Test(points, lists_hold_values_and_ranges) {
 }
 
 Test(points, axes_that_are_no_lists) {
-    const char *const bad[] = {"", ",", "1,", ",1", "1,,2", "1:2", "1:2:", ":2:1", "1::1", "1:2:3:4", "a:b:c", "1:2:x",
-                               "1:2:0", "1:2:-1", "2:1:1", "1:2:1e-1", "0:1:0.0000000001", ".:1:1", "-:1:1",
-                               "-9000000000:9000000000:0.000000001", "99999999999999999999:1:-1", "0:1:0.000001",
-                               "1 :2:1", "nan:1:1"};
+    const char *const bad[] = {"",
+                               ",",
+                               "1,",
+                               ",1",
+                               "1,,2",
+                               "1:2",
+                               "1:2:",
+                               ":2:1",
+                               "1::1",
+                               "1:2:3:4",
+                               "a:b:c",
+                               "1:2:x",
+                               "1:2:0",
+                               "1:2:-1",
+                               "2:1:1",
+                               "1:2:1e-1",
+                               "0:1:0.0000000001",
+                               ".:1:1",
+                               "-:1:1",
+                               "-9000000000:9000000000:0.000000001",
+                               "99999999999999999999:1:-1",
+                               "0:1:0.000001",
+                               "1 :2:1",
+                               "nan:1:1"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) expect_axis(bad[i], "refused");
 }
 
@@ -67,10 +87,8 @@ Test(points, axes_that_are_no_lists) {
 static const char *grid_words[4], *setting_words[8];
 
 static struct point_args args_new(void) {
-    return (struct point_args){.samples = 4,
-                               .max_points = 4096,
-                               .grids = {grid_words, 0},
-                               .sampling = {.settings = {setting_words, 0}}};
+    return (struct point_args){
+        .samples = 4, .max_points = 4096, .grids = {grid_words, 0}, .sampling = {.settings = {setting_words, 0}}};
 }
 
 static void add_grid(struct point_args *args, const char *text) {
@@ -229,8 +247,7 @@ Test(points, bad_grids_are_refused) {
 Test(points, too_many_points_are_counted_first) {
     REFUSED_RUN(2, "10201 points are more than --max-points 4096; nothing was started", "-p", "x", "--grid",
                 "temperature=0:1:0.01 top_p=0:1:0.01");
-    REFUSED_RUN(2, "1000000000000 points", "-p", "x", "--grid",
-                "temperature=1:10000:1 top_k=1:10000:1 seed=1:10000:1");
+    REFUSED_RUN(2, "1000000000000 points", "-p", "x", "--grid", "temperature=1:10000:1 top_k=1:10000:1 seed=1:10000:1");
     REFUSED_RUN(2, "7 points are more than --max-points 6", "-p", "x", "--max-points", "6", "--grid", "top_k=1,2,3",
                 "--grid", "seed=1,2", "--setting", "top_k=5", "--setting", "top_k=6");
 }
@@ -268,11 +285,13 @@ Test(points, verify_that_cannot_be_run_is_refused) {
 
 /* ---- databases that are not this sweep's ---- */
 
-static void unchanged_after(const char *part, const char *path, const char *const *more) {
+/* `sweep run` into the file is refused and leaves what it holds. */
+static void unchanged_after(const char *part, const char *path, bool is_sweep, const char *const *more) {
     size_t before, after;
     const char *words[32] = {"sweep", "run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "1", "-o", path};
     size_t count = 10;
     char *was = read_file_text(path, &before);
+    copy_file(path, "before.db");
     while (*more) words[count++] = *more++;
     struct cli run = cli_run(&(struct cli_way){0}, words);
     cr_expect_eq(run.status, 1, "%s: %d", part, run.status);
@@ -280,23 +299,30 @@ static void unchanged_after(const char *part, const char *path, const char *cons
     cr_expect(strstr(run.err, part), "%s: %s", part, run.err);
     cli_free(&run);
     char *is = read_file_text(path, &after);
-    cr_expect(before == after && memcmp(was, is, before) == 0, "%s: the file was changed", part);
+    if (is_sweep)
+        cr_expect(same_databases(path, "before.db"), "%s: the database was changed", part);
+    else
+        cr_expect(before == after && memcmp(was, is, before) == 0, "%s: the file was changed", part);
     free(was);
     free(is);
 }
 
-#define UNCHANGED_AFTER(part, path, ...) unchanged_after(part, path, (const char *const[]){__VA_ARGS__, NULL})
+#define UNCHANGED_AFTER(part, path, is_sweep, ...)                                                                     \
+    unchanged_after(part, path, is_sweep, (const char *const[]){__VA_ARGS__, NULL})
 
 Test(points, files_that_are_no_sweeps_are_left_alone) {
-    write_text("text.db", "These are notes, not a database, and long enough to be taken for one: they go on for more than "
-                          "the hundred bytes that such a file begins with.\n");
-    UNCHANGED_AFTER("text.db: not a database", "text.db", "-p", "x");
+    write_text("text.db",
+               "These are notes, not a database, and long enough to be taken for one: they go on for more than "
+               "the hundred bytes that such a file begins with.\n");
+    UNCHANGED_AFTER("text.db: not a database", "text.db", false, "-p", "x");
     write_text("tiny.db", "note\n");
-    UNCHANGED_AFTER("tiny.db: not a database", "tiny.db", "-p", "x");
-    db_execute("other.db", "CREATE TABLE samples(prompt, point, sample); INSERT INTO samples VALUES(1, 2, 3)");
-    UNCHANGED_AFTER("other.db: a database of another program", "other.db", "-p", "x");
+    UNCHANGED_AFTER("tiny.db: not a database", "tiny.db", false, "-p", "x");
+    db_execute(
+        "other.db",
+        "PRAGMA journal_mode = WAL; CREATE TABLE samples(prompt, point, sample); INSERT INTO samples VALUES(1, 2, 3)");
+    UNCHANGED_AFTER("other.db: a database of another program", "other.db", false, "-p", "x");
     db_execute("newer.db", "CREATE TABLE t(a); PRAGMA application_id = 0x746d7072; PRAGMA user_version = 99");
-    UNCHANGED_AFTER("newer.db: its schema is version 99", "newer.db", "-p", "x");
+    UNCHANGED_AFTER("newer.db: its schema is version 99", "newer.db", false, "-p", "x");
     SWEEP_REFUSED(1, "not a file", "run", "-p", "x", "-o", ".");
     SWEEP_REFUSED(1, "other.db: a database of another program", "diff", "other.db", "other.db");
     SWEEP_REFUSED(1, "none.db: No such file", "diff", "other.db", "none.db");
@@ -329,14 +355,15 @@ Test(points, a_sweep_of_something_else_is_refused) {
     write_text("p.txt", "one\ntwo\n");
     write_text("q.txt", "one\nthree\n");
     SWEEP("run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "1", "-o", "a.db", "--prompts", "p.txt");
-    UNCHANGED_AFTER("a.db holds samples of the model with hash", "a.db", "--prompts", "p.txt", "-m", "other");
-    UNCHANGED_AFTER("a.db holds samples of the prompts with hash", "a.db", "--prompts", "q.txt");
-    UNCHANGED_AFTER("a.db holds samples of the instruction set", "a.db", "--prompts", "p.txt", "--instructions",
+    UNCHANGED_AFTER("a.db holds samples of the model with hash", "a.db", true, "--prompts", "p.txt", "-m", "other");
+    UNCHANGED_AFTER("a.db holds samples of the prompts with hash", "a.db", true, "--prompts", "q.txt");
+    UNCHANGED_AFTER("a.db holds samples of the instruction set", "a.db", true, "--prompts", "p.txt", "--instructions",
                     "portable");
-    UNCHANGED_AFTER("a.db holds samples of a context of 256; this run's is 100", "a.db", "--prompts", "p.txt", "--context",
-                    "100");
+    UNCHANGED_AFTER("a.db holds samples of a context of 256; this run's is 100", "a.db", true, "--prompts", "p.txt",
+                    "--context", "100");
     /* The same model from another folder is the same model. */
-    SWEEP("run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "2", "-o", "a.db", "--prompts", "p.txt", "-m", "same");
+    SWEEP("run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "2", "-o", "a.db", "--prompts", "p.txt", "-m",
+          "same");
     cr_expect_eq(db_number("a.db", "SELECT count(*) FROM samples"), 4);
     /* Names that SQLite takes for something else are files as any other. */
     SWEEP("run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "1", "-o", ":memory:", "-p", "x");

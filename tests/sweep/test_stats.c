@@ -247,7 +247,8 @@ Test(stats, units_of_one_prompt_average_to_its_figures) {
     summary_free(&s);
 }
 
-/* The linearised units' spread is that of the figure itself: the jackknife's, in which each sample is left out in turn. */
+/* The linearised units' spread is that of the figure itself: the jackknife's, in which each sample is left out in
+ * turn. */
 Test(stats, linearised_units_have_the_jackknifes_spread) {
     struct summary s;
     enum { SAMPLES = 40 };

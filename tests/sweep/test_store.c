@@ -123,8 +123,7 @@ static void expect_complaint(int (*body)(void *user), const char *path, const ch
 
 static struct point_list make_points(const char **settings, size_t count) {
     struct point_list list;
-    const struct point_args args = {
-        .samples = 3, .max_points = 100, .sampling = {.settings = {settings, count}}};
+    const struct point_args args = {.samples = 3, .max_points = 100, .sampling = {.settings = {settings, count}}};
     cr_assert_eq(point_list_make(&list, &args, NULL), EXIT_DONE);
     return list;
 }
@@ -134,8 +133,7 @@ Test(store, points_come_back_as_they_were) {
         "odd \"name\", ü: temperature=0.1,top_p=0.3,min_p=1e-10,typical_p=0.999999,seed=18446744073709551615",
         "seed=9223372036854775808,independent=true,order=llama.cpp,repetition_penalty=1.1",
         "top_k=2147483647,frequency_penalty=-0.7,presence_penalty=33.3,max_tokens=0,ignore_eos=true,min_tokens=3",
-        "order=top_k,temperature,keep_ties,temperature=1000",
-        "temperature=0.0001,penalty_window=7,no_repeat_ngram=3"};
+        "order=top_k,temperature,keep_ties,temperature=1000", "temperature=0.0001,penalty_window=7,no_repeat_ngram=3"};
     enum { COUNT = sizeof settings / sizeof *settings };
     struct point_list list = make_points(settings, COUNT);
     struct stored_points points;
@@ -178,9 +176,12 @@ Test(store, prompts_come_back_as_they_were) {
     struct sweep_prompts prompts, loaded;
     const char *paths[] = {"p.jsonl"};
     const struct text_list files = {paths, 1}, none = {NULL, 0};
-    write_text("p.jsonl", "\xEF\xBB\xBF\n{\"prompt\":\"one\\n\\\"two\\\" \\u00fc\",\"id\":7,\"reference\":\"r\",\"answer\":0.1,\"other\":[]}\r\n"
-                          "\n{\"prompt\":\"\",\"choices\":[\"a\",\"\"],\"reference\":[\"x\",\"y\"],\"test\":\"t\\n\",\"answer\":-3}\n"
-                          "{\"prompt\":\"p\",\"answer\":\"1e3\"}");
+    write_text(
+        "p.jsonl",
+        "\xEF\xBB\xBF\n{\"prompt\":\"one\\n\\\"two\\\" "
+        "\\u00fc\",\"id\":7,\"reference\":\"r\",\"answer\":0.1,\"other\":[]}\r\n"
+        "\n{\"prompt\":\"\",\"choices\":[\"a\",\"\"],\"reference\":[\"x\",\"y\"],\"test\":\"t\\n\",\"answer\":-3}\n"
+        "{\"prompt\":\"p\",\"answer\":\"1e3\"}");
     cr_assert_eq(sweep_prompts_read(&prompts, &files, &none), EXIT_DONE);
     cr_assert_eq(prompts.count, 3);
     const int32_t ids[] = {3, INT32_MAX, 0};
@@ -257,18 +258,32 @@ Test(store, samples_come_back_as_they_were) {
     sample_set_free(&set);
     store_close(store);
     cr_expect_eq(db_number("a.db", "SELECT hex(output) = hex(text) FROM samples WHERE point = 1"), 1);
-    cr_expect_eq(db_number("a.db", "SELECT typeof(text) = 'blob' AND length(text) = 0 FROM samples WHERE prompt = 0 AND point = 0"), 1);
+    cr_expect_eq(
+        db_number("a.db",
+                  "SELECT typeof(text) = 'blob' AND length(text) = 0 FROM samples WHERE prompt = 0 AND point = 0"),
+        1);
 }
 
 /* The blob as the header describes it, byte by byte. */
 Test(store, the_blob_is_little_endian_columns) {
     const int32_t tokens[] = {1, 2}, top[] = {2, 2};
-    const tempera_token_stat stats[] = {
-        {.logprob = -1, .final_logprob = -0.5F, .entropy = 2, .kept_mass = 0.25F, .kept = 258, .top_count = 1, .top_token = &top[0]},
-        {.logprob = -2, .final_logprob = 0, .entropy = 1, .kept_mass = 1, .kept = 1, .top_count = 1, .top_token = &top[1]}};
-    static const unsigned char wanted[] = {0, 0, 0x80, 0xBF, 0, 0, 0, 0xC0, 0, 0, 0, 0xBF, 0, 0, 0, 0,
-                                           0, 0, 0, 0x40, 0, 0, 0x80, 0x3F, 0, 0, 0x80, 0x3E, 0, 0, 0x80, 0x3F,
-                                           2, 1, 0, 0, 1, 0, 0, 0, 2};
+    const tempera_token_stat stats[] = {{.logprob = -1,
+                                         .final_logprob = -0.5F,
+                                         .entropy = 2,
+                                         .kept_mass = 0.25F,
+                                         .kept = 258,
+                                         .top_count = 1,
+                                         .top_token = &top[0]},
+                                        {.logprob = -2,
+                                         .final_logprob = 0,
+                                         .entropy = 1,
+                                         .kept_mass = 1,
+                                         .kept = 1,
+                                         .top_count = 1,
+                                         .top_token = &top[1]}};
+    static const unsigned char wanted[] = {0, 0, 0x80, 0xBF, 0, 0,    0, 0xC0, 0,    0,    0, 0xBF, 0,    0,
+                                           0, 0, 0,    0,    0, 0x40, 0, 0,    0x80, 0x3F, 0, 0,    0x80, 0x3E,
+                                           0, 0, 0x80, 0x3F, 2, 1,    0, 0,    1,    0,    0, 0,    2};
     struct strbuf blob = {0};
     stats_blob_write(&blob, stats, tokens, 2);
     cr_assert_eq(blob.length, sizeof wanted);
@@ -279,14 +294,21 @@ Test(store, the_blob_is_little_endian_columns) {
 
 Test(store, the_runs_add_up) {
     struct run_record total;
-    const struct run_record run = {.build = "b", .command = "tempera sweep run", .seconds = 1.5, .samples = 3, .generated_tokens = 4, .row_steps = 2, .prompt_tokens = 1};
+    const struct run_record run = {.build = "b",
+                                   .command = "tempera sweep run",
+                                   .seconds = 1.5,
+                                   .samples = 3,
+                                   .generated_tokens = 4,
+                                   .row_steps = 2,
+                                   .prompt_tokens = 1};
     struct store *store = begun("a.db");
     cr_assert_eq(store_load_runs(store, &total), EXIT_DONE);
     cr_expect(total.samples == 0 && total.seconds == 0);
     cr_assert_eq(store_add_run(store, &run), EXIT_DONE);
     cr_assert_eq(store_add_run(store, &run), EXIT_DONE);
     cr_assert_eq(store_load_runs(store, &total), EXIT_DONE);
-    cr_expect(total.seconds == 3 && total.samples == 6 && total.generated_tokens == 8 && total.row_steps == 4 && total.prompt_tokens == 2);
+    cr_expect(total.seconds == 3 && total.samples == 6 && total.generated_tokens == 8 && total.row_steps == 4 &&
+              total.prompt_tokens == 2);
     store_close(store); /* rolls back */
     store = opened("a.db", STORE_CREATE);
     cr_assert_eq(store_load_runs(store, &total), EXIT_DONE);
@@ -379,8 +401,8 @@ Test(store, damaged_pages_are_noticed) {
     enum { PAGE = 4096 };
     size_t length, refused = 0;
     uint64_t state = 5;
-    SWEEP("run", "-q", "--no-stats", "-p", "Once", "-p", "Two", "--grid", "temperature=0.5,1 top_p=0.5,1", "--samples", "8",
-          "--max-tokens", "24", "-o", "whole.db");
+    SWEEP("run", "-q", "--no-stats", "-p", "Once", "-p", "Two", "--grid", "temperature=0.5,1 top_p=0.5,1", "--samples",
+          "8", "--max-tokens", "24", "-o", "whole.db");
     char *whole = read_file_text("whole.db", &length);
     cr_assert(length % PAGE == 0 && length / PAGE >= 12, "%zu bytes", length);
     for (size_t page = 0; page < length / PAGE; page++) {
@@ -432,7 +454,8 @@ static int32_t naive_fork(const struct text_tokens *all, size_t count, size_t of
     return (int32_t)longest;
 }
 
-static void expect_forks(struct store *store, int32_t prompt, const struct text_tokens *all, size_t count, size_t points) {
+static void expect_forks(struct store *store, int32_t prompt, const struct text_tokens *all, size_t count,
+                         size_t points) {
     struct sample_set set;
     cr_assert_eq(forks_update(store, prompt), EXIT_DONE);
     cr_assert_eq(store_load_samples(store, prompt, &set), EXIT_DONE);

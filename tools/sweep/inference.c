@@ -56,8 +56,8 @@ void resamples_free(struct resamples *resamples) {
     free(resamples);
 }
 
-/* How often each unit is in LANES resamples, counts[units][LANES]. A draw is a 32-bit word scaled to the units: its bias
- * is below units / 2^32. A unit that is drawn more than 255 times is out of reach: its chance is below 1 / 256!. */
+/* How often each unit is in LANES resamples, counts[units][LANES]. A draw is a 32-bit word scaled to the units: its
+ * bias is below units / 2^32. No unit is drawn more than 255 times: the chance is below 1 / 256!. */
 static void draw_block(size_t units, size_t block, uint8_t *counts) {
     memset(counts, 0, units * LANES);
     for (size_t lane = 0; lane < LANES; lane++) {

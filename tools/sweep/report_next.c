@@ -24,15 +24,29 @@ static size_t add_chain(struct report_chains *chains, const struct strbuf *key, 
     return found;
 }
 
+/* The setting as the first token after a prompt sees it: a schedule is at its start, and nothing was generated that
+ * penalties could count. tempera_next takes all tokens for generated ones. */
+static tempera_sampling at_first_token(const tempera_sampling *sampling) {
+    tempera_sampling first = *sampling;
+    first.temperature_end = first.top_p_end = -1;
+    first.top_p_distinct = 0;
+    if (!first.order.penalize_prompt) first.frequency_penalty = first.presence_penalty = 0;
+    return first;
+}
+
 void report_chains_make(struct report_chains *chains, const struct stored_points *points) {
     *chains = (struct report_chains){.count = 0};
     chains->of_point = xarray(points->count, TEMPERA_STAGE_COUNT * sizeof *chains->of_point);
     chains->lengths = xarray(points->count, sizeof *chains->lengths);
     for (size_t p = 0; p < points->count; p++) {
-        const tempera_sampling *sampling = &points->items[p].sampling;
-        struct filter_chain chain = filter_chain_make(sampling);
+        const tempera_sampling sampling = at_first_token(&points->items[p].sampling);
+        struct filter_chain chain = filter_chain_make(&sampling);
         struct strbuf key = {0};
-        strbuf_printf(&key, "%d%d", sampling->order.keep_ties, sampling->order.penalize_prompt);
+        strbuf_printf(&key, "%d%d", sampling.order.keep_ties, sampling.order.penalize_prompt);
+        /* By entropy: the heading of its step has no value. */
+        if (sampling.dynatemp_range > 0)
+            strbuf_printf(&key, " %a %a %a", (double)sampling.temperature, (double)sampling.dynatemp_range,
+                          (double)sampling.dynatemp_exponent);
         for (size_t s = 0; s < chain.count; s++) {
             struct strbuf heading = {0};
             filter_chain_heading(&heading, &chain, s);

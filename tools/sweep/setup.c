@@ -189,7 +189,7 @@ static void print_figures(const struct runner *runner, int64_t there) {
     if (total->row_steps > 0) {
         strbuf_printf(&line, "; %lld row-steps, %.2f times fewer than one row a sample", (long long)total->row_steps,
                       (double)total->generated_tokens / (double)total->row_steps);
-        if (total->unshared_seconds > total->seconds) {
+        if (total->generated_tokens > total->row_steps && total->unshared_seconds > total->seconds) {
             strbuf_text(&line, "; about ");
             show_duration(&line, total->unshared_seconds - total->seconds);
             strbuf_text(&line, " saved (see with --no-share)");

@@ -16,6 +16,7 @@ enum {
     NAME_MOST = 32, /* where columns want the room */
     GAP = 2,
     DIGITS = 3,
+    FEW_UNITS = 10, /* intervals of so many hold the mean in 90 of 100 cases, not in 95 */
     NUMBER = 48
 };
 
@@ -276,6 +277,9 @@ static void print_notes(const struct summary *s, size_t hidden_rows, size_t hidd
         strbuf_printf(&out, "%s: half of the 95%% bootstrap interval over the samples of the only prompt\n", sign);
     else
         strbuf_printf(&out, "%s: half of the 95%% bootstrap interval over %zu prompts\n", sign, s->units);
+    if (s->units < FEW_UNITS)
+        strbuf_printf(&out, "few %s: with 5, an interval holds the true mean in 84%% of cases, not 95%%\n",
+                      s->units_are_samples ? "samples" : "prompts");
     if (marked) strbuf_text(&out, "*: the best of its column\n");
     if (hidden_columns)
         strbuf_printf(&out, "%zu more usual metrics do not fit: --metric NAME, --json, --csv show all\n",

@@ -84,7 +84,7 @@ static const char schema[] =
     " reference TEXT, choices TEXT, answer TEXT, test TEXT);"
     "CREATE TABLE samples(prompt INTEGER NOT NULL, point INTEGER NOT NULL, sample INTEGER NOT NULL,"
     " tokens BLOB NOT NULL, text BLOB NOT NULL, finish TEXT NOT NULL, error TEXT, stats BLOB NOT NULL, fork INTEGER,"
-    " verdict INTEGER, output BLOB, PRIMARY KEY(prompt, point, sample)) WITHOUT ROWID;"
+    " verdict INTEGER, output BLOB, PRIMARY KEY(prompt, point, sample));"
     "CREATE TABLE runs(run INTEGER PRIMARY KEY, started TEXT NOT NULL, build TEXT NOT NULL, command TEXT NOT NULL,"
     " seconds REAL NOT NULL, samples INTEGER NOT NULL, generated_tokens INTEGER NOT NULL, row_steps INTEGER NOT NULL,"
     " prompt_tokens INTEGER NOT NULL);";
@@ -214,11 +214,19 @@ int store_open(struct store **out, const char *path, enum store_mode mode) {
     return status;
 }
 
+/* A database at rest is one file, which can be read where nothing can be written: readers of one in WAL mode need files
+ * beside it, and leave them there. While others have it open it stays as it is. */
+static void leave_wal(struct store *store) {
+    sqlite3_busy_timeout(store->db, 0);
+    sqlite3_exec(store->db, "PRAGMA main.journal_mode = DELETE", NULL, NULL, NULL);
+}
+
 void store_close(struct store *store) {
     if (!store) return;
     sqlite3_finalize(store->insert);
     if (store->db) {
         store_rollback(store);
+        if (store->wal) leave_wal(store);
         sqlite3_close(store->db);
     }
     if (store->lock >= 0) close(store->lock);
@@ -234,7 +242,7 @@ int store_begin(struct store *store) {
     if (!status)
         status = store_execute(store, "PRAGMA main.journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE");
     if (status) return status;
-    store->writing = true;
+    store->wal = store->writing = true;
     return empty ? create_schema(store) : EXIT_DONE;
 }
 

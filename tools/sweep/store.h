@@ -1,4 +1,5 @@
-/* store.h: the database of a sweep, SQLite in WAL mode, durable at every commit.
+/* store.h: the database of a sweep, SQLite, durable at every commit: in WAL mode while it is open for writing, so that
+ * others may read it, and a single file afterwards.
  *
  * SCHEMA, version 1 (application_id 0x746d7072, user_version 1):
  *   manifest(key TEXT PRIMARY KEY, value TEXT): what all samples depend on and what made them: model, model_hash,
@@ -9,8 +10,9 @@
  *       each field of TEMPERA_SAMPLING_FIELDS but n, first_sample, logprobs and echo, then sampling_order TEXT,
  *       independent INTEGER): key is struct sweep_point's; samples is the most that was asked for
  *   samples(prompt, point, sample, tokens BLOB i32le, text BLOB, finish TEXT, error TEXT, stats BLOB, fork INTEGER,
- *       verdict INTEGER, output BLOB, PRIMARY KEY(prompt, point, sample)) WITHOUT ROWID: stats is record.h's blob; verdict
- *       (1 passed, 0 failed, NULL not verified) and output are those of --verify
+ *       verdict INTEGER, output BLOB, PRIMARY KEY(prompt, point, sample)): stats is record.h's blob; verdict (1 passed, 0
+ *       failed, NULL not verified) and output are those of --verify. Not WITHOUT ROWID: its rows must be much smaller than
+ *       a page, and samples of 64 tokens took twice the room
  *   runs(run INTEGER PRIMARY KEY, started TEXT, build TEXT, command TEXT, seconds REAL, samples INTEGER,
  *       generated_tokens INTEGER, row_steps INTEGER, prompt_tokens INTEGER): one row for each run that wrote; the only
  *       table that holds times, and not part of what `sweep diff` compares

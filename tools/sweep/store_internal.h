@@ -10,8 +10,9 @@ struct store {
     sqlite3 *db; /* NULL: the file does not exist yet */
     char *path;
     enum store_mode mode;
-    int lock; /* descriptor that holds the writer's lock, -1 = none */
-    bool writing;
+    int lock;             /* descriptor that holds the writer's lock, -1 = none */
+    bool writing;         /* in a transaction */
+    bool wal;             /* this process put it into WAL mode */
     sqlite3_stmt *insert; /* of samples, prepared once */
 };
 

@@ -1,14 +1,15 @@
-/* summary.h: the figures of a whole database, from its samples alone: every metric of every setting, with intervals, and
- * differences between settings. What run prints at its end, stats, report and best read.
+/* summary.h: the figures of a whole database, from its samples alone: every metric of every setting, with intervals,
+ * and differences between settings. What run prints at its end, stats, report and best read.
  *
- * UNITS. Intervals and tests are over prompts. A database of one prompt says nothing of others; there the units are the
- * sample indices, whose noise the settings share, and a unit's value is
- * - for means over samples (log_likelihood, length, finish_*, seq_rep_n, loop_rate, exact_match, pass_1, verified, bleu,
- *   chrf, rouge_l) that of the sample alone;
- * - for means over tokens and for perplexity the linearised one, R + n_i / mean(n) (r_i - R), where R is the cell's value
- *   and r_i that of sample i with n_i tokens: its mean is R, its spread that of a ratio (Cochran 1977, chapter 6);
- * - for what only several samples have (distinct_n, self_bleu, unique_ratio, compression_ratio, pass_2 ...) NaN: such a
- *   metric has a mean, the cell's value, but no interval and no p. */
+ * UNITS. Intervals and tests are over prompts. A database of one prompt says nothing of others; there the units are
+ * the sample indices, whose noise the settings share, and a unit's value is
+ * - for means over samples (log_likelihood, length, finish_*, seq_rep_n, loop_rate, exact_match, pass_1, verified,
+ *   bleu, chrf, rouge_l) that of the sample alone;
+ * - for means over tokens and for perplexity the linearised one, R + n_i / mean(n) (r_i - R), where R is the cell's
+ *   value and r_i that of sample i with n_i tokens: its mean is R, its spread that of a ratio (Cochran 1977, chapter
+ *   6);
+ * - for what only several samples have (distinct_n, self_bleu, unique_ratio, compression_ratio, pass_2 ...) NaN: such
+ *   a metric has a mean, the cell's value, but no interval and no p. */
 #ifndef SWEEP_SUMMARY_H
 #define SWEEP_SUMMARY_H
 
@@ -30,8 +31,8 @@ struct summary {
     struct resamples *resamples;
 };
 
-/* Reads all samples, a prompt at a time, and uses every processor; the figures do not depend on how many there are. mask
- * NULL = all metrics. summary_free is needed either way. */
+/* Reads all samples, a prompt at a time, and uses every processor; the figures do not depend on how many there are.
+ * mask NULL = all metrics. summary_free is needed either way. */
 int summary_make(struct summary *summary, struct store *store, const struct metric_mask *mask);
 void summary_free(struct summary *summary);
 
@@ -39,8 +40,8 @@ static inline const double *summary_cell(const struct summary *s, size_t point, 
     return s->cell + (point * s->prompts.count + prompt) * METRIC_COUNT;
 }
 
-/* Each point against `baseline` (an index), point - baseline, by one metric, p-values adjusted over the points: out[points.count]; the
- * baseline's own is NaN. holm: Holm, else Benjamini-Hochberg. */
+/* Each point against `baseline` (an index), point - baseline, by one metric, p-values adjusted over the points:
+ * out[points.count]; the baseline's own is NaN. holm: Holm, else Benjamini-Hochberg. */
 void summary_compare(const struct summary *summary, enum metric metric, size_t baseline, bool holm,
                      struct difference *out);
 

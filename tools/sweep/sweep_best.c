@@ -54,7 +54,7 @@ static const char notes[] = "Successive halving: every point gets a few samples 
                             "temperatures, are one sampler. A "
                             "sampler with more settings on the grid finds a better best by effort alone; the curves "
                             "compare the expected best of N "
-                            "settings (Dodge et al. 2019, without replacement), and the difference at the largest N "
+                            "settings (Tang et al. 2020), and the difference at the largest N "
                             "that all have, resampled over "
                             "prompts together.";
 

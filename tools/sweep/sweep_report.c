@@ -342,7 +342,8 @@ static size_t distinct_values(const struct stored_points *points, size_t field, 
 
 /* Fields that say what was asked for, not how tokens are drawn. */
 static bool is_axis(size_t field) {
-    return field != SAMPLING_n && field != SAMPLING_logprobs && field != SAMPLING_echo;
+    return field != SAMPLING_n && field != SAMPLING_first_sample && field != SAMPLING_logprobs &&
+           field != SAMPLING_echo;
 }
 
 /* "fields", and in place[points][REPORT_FIELDS] each point's index into the values; SIZE_MAX: the field does not vary. */

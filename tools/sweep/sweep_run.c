@@ -48,18 +48,17 @@ static const char examples[] =
     "  tempera sweep stats runs.db; tempera sweep report runs.db -o report.html\n";
 
 static int print_table(struct store *store, const struct sweep_args *args) {
+    const struct stats_view view = stats_view_default();
+    const struct metric_mask mask = stats_mask(&view);
     struct summary summary;
     double start = seconds_now();
-    int status = summary_make(&summary, store, NULL);
-    if (!status) {
-        const struct stats_view view = stats_view_default();
-        if (args->common.json)
-            stats_print_json(&summary, &view, store_path(store));
-        else
-            stats_print_summary(&summary, &view);
-    }
+    int status = summary_make(&summary, store, args->common.json ? NULL : &mask);
+    if (!status && args->common.json)
+        stats_print_json(&summary, &view, store_path(store));
+    else if (!status)
+        stats_print_summary(&summary, &view);
     if (!status && !args->common.quiet && args->common.stats)
-        fprintf(stderr, "tempera: statistics took %.2f s\n", seconds_now() - start);
+        fprintf(stderr, "tempera: the table took %.2f s\n", seconds_now() - start);
     summary_free(&summary);
     return status;
 }

@@ -205,6 +205,6 @@ int sweep_stats(int argc, char **argv) {
         .examples = examples,
         .positional = &args.databases,
         .groups = {{"Figures", stats_args_table, sizeof stats_args_table / sizeof *stats_args_table, &args},
-                   COMMON_GROUPS(&args.common)}};
+                   OUTPUT_GROUP(&args.common)}};
     return args_run(&command, argc, argv, stats_run, &args);
 }

@@ -136,6 +136,6 @@ int sweep_verify(int argc, char **argv) {
                                         .groups = {{"Verification", verify_args, VERIFY_ARGS, &args.verify},
                                                    {"This run", verify_command_table,
                                                     sizeof verify_command_table / sizeof *verify_command_table, &args},
-                                                   COMMON_GROUPS(&args.common)}};
+                                                   OUTPUT_GROUP(&args.common)}};
     return args_run(&command, argc, argv, verify_run, &args);
 }

@@ -24,7 +24,7 @@ enum {
     NOT_EXECUTABLE = 126,
     NOT_FOUND = 127
 };
-static const double WRITE_SECONDS = 2;
+static const double WRITE_SECONDS = 2, SHOW_SECONDS = 0.1;
 
 /* ---- flags ---- */
 
@@ -99,6 +99,7 @@ struct verifier {
     int32_t *verdict;                         /* [count] -1 until finished */
     struct verify_output *output;             /* [count] or NULL */
     size_t timed_out;
+    double shown; /* when the progress was */
     int status;
 };
 
@@ -348,6 +349,17 @@ static bool add_text(struct verifier *v, const char *name, const char *text) {
     return write_file(path, text, strlen(text));
 }
 
+/* Whether a variable of the caller has a name that commands read: it would be taken for one of the prompt's. */
+static bool is_ours(const char *variable) {
+    static const char *const names[] = {"TEMPERA_PROMPT",      "TEMPERA_ANSWER",      "TEMPERA_TEST",
+                                        "TEMPERA_PROMPT_FILE", "TEMPERA_ANSWER_FILE", "TEMPERA_TEST_FILE",
+                                        "TEMPERA_SAMPLE_FILE", "TEMPERA_PROMPT_ID"};
+    size_t length = strcspn(variable, "=");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strlen(names[i]) == length && strncmp(names[i], variable, length) == 0) return true;
+    return false;
+}
+
 /* False after complaining. The folder's name ends with "/". */
 static bool make_folder(struct verifier *v) {
     const char *parent = getenv("TMPDIR");
@@ -360,7 +372,7 @@ static bool make_folder(struct verifier *v) {
     v->folder = joined(name, "/");
     free(name);
     for (char **variable = environ; *variable; variable++)
-        if (strncmp(*variable, "TEMPERA_", 8) != 0) add_variable(v, *variable);
+        if (!is_ours(*variable)) add_variable(v, *variable);
     v->borrowed_count = v->environment_count;
     add_variable(v, joined("TEMPERA_PROMPT_ID=", v->prompt->id));
     return add_text(v, "PROMPT", v->prompt->text) && add_text(v, "ANSWER", v->prompt->answer) &&
@@ -416,7 +428,14 @@ static void count_results(const struct verifier *v) {
     counts->timed_out += (int64_t)v->timed_out;
 }
 
-/* written(user) is called between rounds and may store what has finished. */
+static void show_progress(struct verifier *v) {
+    double now = seconds_now();
+    if (now - v->shown < SHOW_SECONDS) return;
+    v->shown = now;
+    progress_show("prompt %s: %zu of %zu samples verified", v->prompt->id, v->finished, v->count);
+}
+
+/* written(user, last) is called between rounds and may store what has finished. */
 static int verify_all(struct verifier *v, int (*written)(void *user, bool last), void *user) {
     for (size_t i = 0; i < v->count; i++) v->verdict[i] = -1;
     if (v->count == 0) return EXIT_DONE;
@@ -424,7 +443,7 @@ static int verify_all(struct verifier *v, int (*written)(void *user, bool last),
     struct pollfd *polled = xarray(v->task_count + 1, sizeof *polled);
     while (!status && (v->running || (v->next < v->count && !v->status))) {
         step(v, polled);
-        progress_show("prompt %s: %zu of %zu samples verified", v->prompt->id, v->finished, v->count);
+        show_progress(v);
         if (written && !v->status) v->status = written(user, false);
     }
     progress_clear();
@@ -541,7 +560,8 @@ int verify_check(const struct verify_options *options) {
     int code = ask_shell("exec sh -n -c \"$1\"", command);
     if (code > 0) return complain(EXIT_USAGE, "--verify: the shell does not understand \"%s\"", command);
     char *word = code == 0 ? first_word(command) : NULL;
-    if (word) code = ask_shell("command -v -- \"$1\"", word);
+    if (word)
+        code = ask_shell("case $1 in */*) [ -f \"$1\" ] && [ -x \"$1\" ] ;; *) command -v -- \"$1\" ;; esac", word);
     if (code > 0)
         complain(EXIT_USAGE, "--verify: \"%s\" cannot be run: there is no such command, or it is not executable", word);
     free(word);

@@ -1,18 +1,18 @@
 /* verify.h: a command's verdict on samples: exit status 0 passed, anything else failed.
  *
- * WHAT THE COMMAND SEES. /bin/sh -c COMMAND in the current folder, in a process group of its own, with no descriptors but
- * 0, 1 and 2. Standard input is the sample's text. The environment has, besides the caller's,
- *   TEMPERA_PROMPT, TEMPERA_ANSWER, TEMPERA_TEST: the prompt's text, answer and test; each only where there is one of at
- *       most VERIFY_INLINE bytes
+ * WHAT THE COMMAND SEES. /bin/sh -c COMMAND in the current folder, in a process group of its own, with no descriptors
+ * but 0, 1 and 2. Standard input is the sample's text. The environment has, besides the caller's,
+ *   TEMPERA_PROMPT, TEMPERA_ANSWER, TEMPERA_TEST: the prompt's text, answer and test; each only where there is one of
+ *       at most VERIFY_INLINE bytes
  *   TEMPERA_PROMPT_FILE, TEMPERA_ANSWER_FILE, TEMPERA_TEST_FILE: files that hold the same, of any length
  *   TEMPERA_SAMPLE_FILE: a file that holds the sample's text
  *   TEMPERA_PROMPT_ID
  * The files are in a temporary folder ($TMPDIR, else /tmp) that is removed afterwards.
  *
- * WHAT IT MAY DO. Its output, standard error too, is kept up to VERIFY_OUTPUT bytes. When the time is up the group gets
- * SIGTERM, and SIGKILL VERIFY_GRACE seconds later; whatever of the group outlives the command gets SIGKILL. Exit status 126
- * or 127 is the shell's word for a command that cannot be run and stops everything; a command for which they are ordinary
- * is given as "COMMAND || exit 1". */
+ * WHAT IT MAY DO. Its output, standard error too, is kept up to VERIFY_OUTPUT bytes. When the time is up the group
+ * gets SIGTERM, and SIGKILL VERIFY_GRACE seconds later; whatever of the group outlives the command gets SIGKILL. Exit
+ * status 126 or 127 is the shell's word for a command that cannot be run and stops everything; a command for which
+ * they are ordinary is given as "COMMAND || exit 1". */
 #ifndef SWEEP_VERIFY_H
 #define SWEEP_VERIFY_H
 
@@ -38,14 +38,14 @@ extern const struct arg verify_args[VERIFY_ARGS]; /* --verify, --timeout, --veri
 /* Whether the command can be run at all; called before anything is started. 0 or the exit status. */
 int verify_check(const struct verify_options *options);
 
-/* Runs the command on the samples of a prompt that have no verdict, and stores verdicts and outputs in transactions of its
- * own, all that has finished every few seconds. 0 or the exit status: a command that cannot be run stops everything, with
- * nothing half-written; so does Ctrl-C (interrupted()), once what had finished is written. */
+/* Runs the command on the samples of a prompt that have no verdict, and stores verdicts and outputs in transactions of
+ * its own, all that has finished every few seconds. 0 or the exit status: a command that cannot be run stops
+ * everything, with nothing half-written; so does Ctrl-C (interrupted()), once what had finished is written. */
 int verify_prompt(struct store *store, int32_t index, const struct sweep_prompt *prompt,
                   const struct verify_options *options);
 
-/* The same for given samples, all of them and without a store: verdict[count], output[count] owned by the caller (NULL: the
- * output is dropped). */
+/* The same for given samples, all of them and without a store: verdict[count], output[count] owned by the caller
+ * (NULL: the output is dropped). */
 struct verify_output {
     char *bytes; /* owned; NULL when there was none */
     size_t length;

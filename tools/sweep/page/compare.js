@@ -53,5 +53,5 @@ function compareSection() {
           " Correlation tells how much pairing gains."));
     });
   }
-  watch(["metric"], draw);
+  watch(box, ["metric"], draw);
 }

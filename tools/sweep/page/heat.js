@@ -69,5 +69,5 @@ function heatSection() {
     });
   }
   build();
-  watch(["metric", "prompt"], draw);
+  watch(box, ["metric", "prompt"], draw);
 }

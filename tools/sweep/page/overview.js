@@ -19,12 +19,39 @@ const DIVERSITY = ["distinct_2", "distinct_2_norm", "unique_ratio", "distinct_1"
 
 /* What the reader of the page has chosen; sections subscribe to the keys they show. */
 const state = {metric: telling(QUALITY), prompt: -1, read: 0, sample: 0, chosen: [], colours: "raw"};
+/* A section is drawn when it comes near the window, and again when what it shows has changed. */
 const watchers = [];
-function watch(keys, run) { watchers.push({keys, run}); run(); }
+const nearness = new IntersectionObserver(entries => {
+  for (const entry of entries)
+    for (const watcher of watchers) if (watcher.box === entry.target) {
+      watcher.near = entry.isIntersecting;
+      refresh(watcher);
+    }
+}, {rootMargin: "600px 0px"});
+function refresh(watcher) {
+  if (!watcher.near || !watcher.stale) return;
+  watcher.stale = false;
+  watcher.run();
+}
+function watch(box, keys, run) {
+  watchers.push({box, keys, run, near: false, stale: true});
+  nearness.observe(box);
+}
 function set(change) {
   Object.assign(state, change);
-  for (const {keys, run} of watchers) if (keys.some(key => key in change)) run();
+  for (const watcher of watchers) if (watcher.keys.some(key => key in change)) {
+    watcher.stale = true;
+    refresh(watcher);
+  }
 }
+/* Everything at once: for print. */
+function drawAll() {
+  for (const watcher of watchers) {
+    watcher.near = true;
+    refresh(watcher);
+  }
+}
+addEventListener("beforeprint", drawAll);
 
 /* A metric over all prompts, or its values for one: {mean, low, high} by point; low and high may be absent. */
 async function figures(name, prompt) {

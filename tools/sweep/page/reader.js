@@ -57,7 +57,7 @@ function readSection() {
     if (at < 0) return el("article", {class: "column"}, el("h3", {}, pointName(i)), el("p", {class: "quiet"}, "This sample is not in the page."));
     const path = t.path(at), logs = path.reduce((sum, k) => sum + Math.log(k.raw), 0), verdict = t.verdict[at];
     const meta = [count(path.length, "token"), `ended by ${FINISH[t.finish[at]]}`, path.length ? `mean log-probability ${number(logs / path.length)}` : null,
-      t.fork[at] >= path.length ? "another sample begins the same" : t.fork[at] >= 0 ? `alone from token ${t.fork[at] + 1}` : null, verdict === 1 ? "verified ✓" : verdict === 0 ? "verification failed ✗" : null,
+      t.fork[at] >= path.length ? (path.length ? "another sample begins the same" : null) : t.fork[at] >= 0 ? `alone from token ${t.fork[at] + 1}` : null, verdict === 1 ? "verified ✓" : verdict === 0 ? "verification failed ✗" : null,
       t.right[at] === 1 ? "right answer ✓" : t.right[at] === 0 ? "wrong answer ✗" : null].filter(Boolean).join(" · ");
     const text = el("div", {class: "text"}), stored = t.text(at);
     if (map) {
@@ -105,5 +105,5 @@ function readSection() {
       columns.removeAttribute("aria-busy");
     });
   }
-  watch(["read", "sample", "chosen", "colours"], draw);
+  watch(box, ["read", "sample", "chosen", "colours"], draw);
 }

@@ -14,11 +14,12 @@ function nextSection() {
     for (const box of [bars, plane]) fill(box, el("p", {class: "absent"}, data.next.why));
     return;
   }
-  const view = {point: 0}, drawing = el("div"), planeDrawing = el("div");
+  /* A setting in the middle of the sweep shows more of its filters than the first, often greedy one. */
+  const view = {point: Math.floor(data.points.length / 2)}, drawing = el("div"), planeDrawing = el("div");
   const held = data.next.prompts, options = promptOptions().slice(0, held);
   const prompt = selector("Prompt", options, "0", value => set({read: +value}));
   const planePrompt = selector("Prompt", options, "0", value => set({read: +value}));
-  fill(bars, el("div", {class: "controls"}, prompt, selector("Setting", data.points.map((p, i) => ({value: String(i), text: p.name})), "0", value => { view.point = +value; draw(); })), drawing,
+  fill(bars, el("div", {class: "controls"}, prompt, selector("Setting", data.points.map((p, i) => ({value: String(i), text: p.name})), String(view.point), value => { view.point = +value; draw(); })), drawing,
     held < data.prompts.length ? el("p", {class: "note"}, `For the first ${held} of ${data.prompts.length} prompts; --next-prompts takes more.`) : null);
   fill(plane, el("div", {class: "controls"}, planePrompt), planeDrawing);
   function draw() {
@@ -35,7 +36,8 @@ function nextSection() {
       fill(planeDrawing, planeView(d.plane));
     });
   }
-  watch(["read"], draw);
+  watch(bars, ["read"], draw);
+  watch(plane, ["read"], draw);
 }
 
 (function () {
@@ -51,7 +53,7 @@ function nextSection() {
     const order = bestPoints(state.metric, data.estimates[metricIndex.get(state.metric)].mean), last = order[order.length - 1];
     return order.length > 1 ? [...new Set([order[0], order[Math.floor(order.length / 2)], last])] : order;
   })();
-  watch(["metric"], winner);
+  watch($("best"), ["metric"], winner);
   heatSection();
   scatterSection();
   tableSection();
@@ -59,5 +61,8 @@ function nextSection() {
   readSection();
   treeSection();
   nextSection();
+  /* The observer speaks after the first layout. */
+  beginWait();
+  requestAnimationFrame(() => setTimeout(endWait));
   whenDrawn(() => { document.documentElement.dataset.ready = performance.now().toFixed(1); });
 })();

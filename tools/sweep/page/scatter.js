@@ -90,7 +90,7 @@ function scatterSection() {
       svg.append("text").attr("class", "label halo").attr("x", spot[0]).attr("y", spot[1]).attr("aria-hidden", "true").text(text);
     }
   }
-  watch(["prompt", "chosen"], draw);
+  watch(box, ["prompt", "chosen"], draw);
   let last = innerWidth;
-  addEventListener("resize", () => { if (innerWidth !== last) { last = innerWidth; draw(); } });
+  addEventListener("resize", () => { if (innerWidth !== last) { last = innerWidth; if (drawing.firstChild) draw(); } });
 }

@@ -2,7 +2,7 @@
 function tableSection() {
   const box = $("table-view"), next = latest();
   const view = {columns: null, sort: "order", down: false, intervals: true};
-  const defaults = () => [...new Set([state.metric, ...[telling(QUALITY), "bleu", "logprob", "entropy", "distinct_2", "self_bleu", "loop_rate", "length"].filter(n => metricIndex.has(n))])].slice(0, 5);
+  const defaults = () => [...new Set([state.metric, ...[telling(QUALITY), "bleu", "logprob", "entropy", "distinct_2", "self_bleu", "loop_rate", "length"].filter(n => metricIndex.has(n))])].slice(0, 4);
   const drawing = el("div");
   const chooser = behind("Columns", () => el("div", {class: "chooser"}, ...data.metrics.map(m => {
     const input = el("input", {type: "checkbox", value: m.name, on: {change: () => {
@@ -55,5 +55,5 @@ function tableSection() {
         el("p", {class: "note"}, "Tick settings to read their texts side by side below. Bold: the best of a column, where the metric has a better side."));
     });
   }
-  watch(["metric", "prompt", "chosen"], draw);
+  watch(box, ["metric", "prompt", "chosen"], draw);
 }

@@ -2,7 +2,7 @@
 function treeSection() {
   const box = $("tree-view"), next = latest();
   if (!data.prompts.some(p => p.shown)) return fill(box, el("p", {class: "absent"}, "The page holds no texts."));
-  const view = {who: "all", focus: null};
+  const view = {who: "all", focus: null, read: -1};
   const prompt = selector("Prompt", promptOptions(), String(state.read), value => set({read: +value}));
   const whose = () => [{value: "all", text: "all settings"}, {value: "chosen", text: "the chosen settings"}, ...data.points.map((p, i) => ({value: String(i), text: p.name, group: "One setting"}))];
   const crumbs = el("div", {class: "crumbs"}), drawing = el("div"), outline = el("div");
@@ -20,25 +20,33 @@ function treeSection() {
       passing[t.end[i]]++;
     }
     for (let i = t.nodes; i-- > 0;) if (t.parent[i] >= 0) passing[t.parent[i]] += passing[i];
-    const children = new Map();
-    for (let i = 0; i < t.nodes; i++) {
-      if (!passing[i]) continue;
-      if (!children.has(t.parent[i])) children.set(t.parent[i], []);
-      children.get(t.parent[i]).push(i);
+    /* Children as linked lists; 0 stands for the root. */
+    const first = new Int32Array(t.nodes + 1).fill(-1), next = new Int32Array(t.nodes);
+    for (let i = t.nodes; i-- > 0;) if (passing[i]) {
+      next[i] = first[t.parent[i] + 1];
+      first[t.parent[i] + 1] = i;
     }
     const make = (node, parent) => {
-      const tokens = [node];
-      for (;;) {
-        const last = tokens[tokens.length - 1], below = children.get(last) || [];
-        if (below.length !== 1 || passing[below[0]] !== passing[last]) break;
-        tokens.push(below[0]);
+      let last = node, tokens = 1, steps = t.raw[node];
+      /* On while one child takes all samples; then nothing ends in between. */
+      for (let below = first[last + 1]; below >= 0 && passing[below] === passing[last]; below = first[last + 1]) {
+        last = below;
+        tokens++;
+        steps += t.raw[last];
       }
-      const last = tokens[tokens.length - 1];
-      const words = decoderOf(tokens.map(k => t.token[k]), map);
-      const p = Math.exp(-tokens.reduce((sum, k) => sum + t.raw[k], 0) / PROBABILITY_STEPS / tokens.length);
-      return {words, tokens: tokens.length, count: passing[node], ends: ending[last], p, parent, last, kids: null};
+      return {tokens, count: passing[node], ends: ending[last], p: Math.exp(-steps / PROBABILITY_STEPS / tokens), parent, last, kids: null,
+        get words() {
+          const ids = [];
+          for (let k = last; ids.length < tokens; k = t.parent[k]) ids.push(t.token[k]);
+          return decoderOf(ids.reverse(), map);
+        }};
     };
-    const kids = branch => branch.kids || (branch.kids = (children.get(branch.last) || []).map(k => make(k, branch)).sort((a, b) => b.count - a.count || a.last - b.last));
+    const kids = branch => {
+      if (branch.kids) return branch.kids;
+      branch.kids = [];
+      for (let k = first[branch.last + 1]; k >= 0; k = next[k]) branch.kids.push(make(k, branch));
+      return branch.kids.sort((a, b) => b.count - a.count || a.last - b.last);
+    };
     const root = {words: "", tokens: 0, count: total, ends: empty, p: 1, parent: null, last: -1, kids: null};
     return {root, kids};
   }
@@ -118,6 +126,7 @@ function treeSection() {
     fill(outline, behind("The tree as a list", () => list(tree, view.focus)));
   }
   function draw() {
+    view.read = state.read;
     prompt.select.value = String(state.read);
     if (!data.prompts[state.read].shown) return fill(drawing, el("p", {class: "absent"}, "The page holds no texts of this prompt."));
     next(Promise.all([textsOf(state.read), spellings]), ([t, map]) => {
@@ -129,6 +138,5 @@ function treeSection() {
       show(tree);
     });
   }
-  watch(["read"], draw);
-  watchers.push({keys: ["chosen"], run: () => { if (view.who === "chosen") draw(); }});
+  watch(box, ["read", "chosen"], () => { if (state.read !== view.read || view.who === "chosen") draw(); });
 }
