@@ -107,13 +107,31 @@ static tempera_status clear_config(struct model_config *config, const char *type
 
 /* ---- sizes ------------------------------------------------------------------------------------------------------- */
 
+/* A key that would change the arithmetic, and the value with which it does not. */
+struct neutral {
+    const char *name;
+    double value;
+};
+
+static tempera_status refuse_others(const struct mapping *m, const struct neutral *keys, size_t count,
+                                    tempera_error *err) {
+    for (size_t i = 0; i < count; i++) {
+        double value = keys[i].value;
+        TRY(number(m, keys[i].name, &value, err));
+        if (value != keys[i].value)
+            return fail(err, TEMPERA_UNSUPPORTED, "%s: %s.%s: %g is not supported", gguf_name(m->gguf), m->architecture,
+                        keys[i].name, value);
+    }
+    return TEMPERA_OK;
+}
+
 /* Keys that make another model of the architecture. */
 static tempera_status refuse_other_models(const struct mapping *m, tempera_error *err) {
-    int32_t experts = 0, value_length = m->config->head_width;
-    TRY(integer(m, "expert_count", INT32_MAX, &experts, err));
-    if (experts > 0)
-        return fail(err, TEMPERA_UNSUPPORTED, "%s: %s.expert_count: mixture-of-experts models are not supported",
-                    gguf_name(m->gguf), m->architecture);
+    static const struct neutral others[] = {
+        {"expert_count", 0},    {"attention.scale", 0}, {"attention.clamp_kqv", 0}, {"attention.max_alibi_bias", 0},
+        {"embedding_scale", 1}, {"residual_scale", 1},  {"logit_scale", 1}};
+    int32_t value_length = m->config->head_width;
+    TRY(refuse_others(m, others, sizeof others / sizeof *others, err));
     TRY(integer(m, "attention.value_length", MAX_HEADS, &value_length, err));
     if (value_length != m->config->head_width)
         return fail(err, TEMPERA_UNSUPPORTED, "%s: %s.attention.value_length: values of %d elements, keys of %d",
@@ -126,7 +144,10 @@ static tempera_status read_heads(const struct mapping *m, tempera_error *err) {
     TRY(size(m, "attention.head_count", MAX_HEADS, &c->heads, err));
     c->kv_heads = c->heads;
     TRY(integer(m, "attention.head_count_kv", MAX_HEADS, &c->kv_heads, err));
-    if (c->kv_heads == 0) return fail_missing(m, "attention.head_count_kv", err);
+    if (c->kv_heads == 0 || c->heads % c->kv_heads != 0)
+        return fail(err, TEMPERA_FORMAT,
+                    "%s: %s.attention.head_count_kv: expected a divisor of head_count (%d), found %d",
+                    gguf_name(m->gguf), m->architecture, c->heads, c->kv_heads);
     c->head_width = 0;
     TRY(integer(m, "attention.key_length", MAX_HEADS, &c->head_width, err));
     if (c->head_width == 0 && c->width % c->heads != 0)
@@ -253,22 +274,12 @@ static tempera_status read_two_lists(const struct mapping *m, tempera_error *err
     return number(m, "rope.scaling.attn_factor", &rope->attention_factor, err);
 }
 
-/* The keys under which the converter keeps the fields of config.json; others, of which llama.cpp makes something else, must
- * have the value that changes nothing. */
+/* The keys under which the converter keeps the fields of config.json; of others llama.cpp makes something else. */
 static tempera_status read_yarn(const struct mapping *m, tempera_error *err) {
-    static const struct {
-        const char *name;
-        double neutral;
-    } others[] = {
+    static const struct neutral others[] = {
         {"rope.scaling.attn_factor", 1}, {"rope.scaling.yarn_ext_factor", 1}, {"rope.scaling.yarn_log_multiplier", 0}};
     struct rope_config *rope = &m->config->rope;
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        double value = others[i].neutral;
-        TRY(number(m, others[i].name, &value, err));
-        if (value != others[i].neutral)
-            return fail(err, TEMPERA_UNSUPPORTED, "%s: %s.%s: %g is not supported for yarn", gguf_name(m->gguf),
-                        m->architecture, others[i].name, value);
-    }
+    TRY(refuse_others(m, others, sizeof others / sizeof *others, err));
     TRY(number(m, "rope.scaling.yarn_attn_factor", &rope->attention_factor, err));
     TRY(number(m, "rope.scaling.yarn_beta_fast", &rope->beta_fast, err));
     return number(m, "rope.scaling.yarn_beta_slow", &rope->beta_slow, err);

@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-#define CONTRACTIONS "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define WORDS(digits)                                                                                                  \
     CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                                                              \
                  "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -55,7 +55,6 @@ static const struct {
     {"mpt", {.expressions = NULL}},
     {"olmo", {.expressions = NULL}},
     {"jais", {.expressions = NULL}},
-    {"roberta-bpe", {.expressions = NULL}},
     {"exaone4", {.expressions = NULL}},
     {"llama-bpe", {.expressions = llama3, .ignore_merges = true, .add_bos = true}},
     {"llama3", {.expressions = llama3, .ignore_merges = true, .add_bos = true}},
@@ -63,8 +62,6 @@ static const struct {
     {"falcon3", {.expressions = llama3, .ignore_merges = true, .add_bos = true}},
     {"dbrx", {.expressions = llama3}},
     {"smaug-bpe", {.expressions = llama3}},
-    {"glm4", {.expressions = llama3}},
-    {"chatglm-bpe", {.expressions = llama3}},
     {"qwen2", {.expressions = qwen2, .nfc = true}},
     {"deepseek-r1-qwen", {.expressions = qwen2, .nfc = true}},
     {"megrez", {.expressions = qwen2, .nfc = true}},

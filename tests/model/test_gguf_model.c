@@ -273,6 +273,14 @@ static void more_factor(struct gguf_writer *w) {
     write_f32(w, "llama.rope.scaling.attn_factor", 0.5f);
 }
 
+static void more_scale(struct gguf_writer *w) {
+    write_f32(w, "llama.residual_scale", 0.25f);
+}
+
+static void more_heads(struct gguf_writer *w) {
+    write_u32(w, "gpt2.attention.head_count_kv", 2);
+}
+
 static void more_window(struct gguf_writer *w) {
     write_u32(w, "llama.attention.sliding_window", 8);
 }
@@ -307,11 +315,15 @@ Test(gguf_model, refused) {
     refuse("llama", &(struct conversion){.more = more_tensor}, TEMPERA_FORMAT,
            "tensor \"blk.0.attn_sinks.weight\" is not part of a llama model");
     refuse("llama", &(struct conversion){.more = more_experts}, TEMPERA_UNSUPPORTED,
-           "llama.expert_count: mixture-of-experts models are not supported");
+           "llama.expert_count: 8 is not supported");
     refuse("llama", &(struct conversion){.more = more_scaling}, TEMPERA_UNSUPPORTED,
            "llama.rope.scaling.type: \"dynamic\" is not supported");
     refuse("llama", &(struct conversion){.more = more_factor}, TEMPERA_UNSUPPORTED,
-           "llama.rope.scaling.attn_factor: 0.5 is not supported for yarn");
+           "llama.rope.scaling.attn_factor: 0.5 is not supported");
+    refuse("llama", &(struct conversion){.more = more_scale}, TEMPERA_UNSUPPORTED,
+           "llama.residual_scale: 0.25 is not supported");
+    refuse("gpt2", &(struct conversion){.more = more_heads}, TEMPERA_FORMAT,
+           "gpt2.attention.head_count_kv: expected a divisor of head_count (3), found 2");
     refuse("llama", &(struct conversion){.more = more_window}, TEMPERA_UNSUPPORTED,
            "llama.attention.sliding_window: 8 tokens; a window is not supported for llama");
     refuse("llama", &(struct conversion){.more = more_ids}, TEMPERA_FORMAT,

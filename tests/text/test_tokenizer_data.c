@@ -297,6 +297,40 @@ Test(data, gguf_vocabularies) {
     }
 }
 
+static void expect_same(const struct tokenizer *a, const struct tokenizer *b, const char *text, size_t length,
+                        const char *what) {
+    struct ids ids = {0};
+    cr_assert_eq(tokenizer_encode(a, text, length, ENCODE_PLAIN_TEXT, &ids, NULL), TEMPERA_OK);
+    expect_ids(b, text, length, ENCODE_PLAIN_TEXT, &ids, what);
+    ids_free(&ids);
+}
+
+/* Scores or merges from GGUF against the model's own tokenizer.json, over real and hostile texts. */
+Test(data, gguf_agrees_with_tokenizer_json) {
+    static const char *const pairs[][2] = {
+        {"gpt2", "gpt-2"}, {"llama-1", "llama-spm"}, {"phi-3-mini", "phi-3"}, {"falcon", "falcon"}};
+    static const char *const corpora[] = {"corpora/tinyshakespeare/input.txt", "corpora/wikitext-2/test.txt"};
+    TEST_NEEDS_DATA("llama.cpp vocabularies");
+    cJSON *naughty = parse_data("naughty-strings/blns.json");
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char folder[64], vocab[64];
+        snprintf(folder, sizeof folder, "hf-tokenizers/%s", pairs[i][0]);
+        snprintf(vocab, sizeof vocab, "ggml-vocab-%s", pairs[i][1]);
+        struct tokenizer *json = open_data(folder), *gguf = open_gguf(vocab);
+        const cJSON *item;
+        cJSON_ArrayForEach(item, naughty) expect_same(json, gguf, item->valuestring, strlen(item->valuestring), vocab);
+        for (size_t k = 0; k < sizeof corpora / sizeof *corpora; k++) {
+            size_t length;
+            char *text = read_data(corpora[k], &length);
+            expect_same(json, gguf, text, length, vocab);
+            mem_free(text);
+        }
+        tokenizer_free(json);
+        tokenizer_free(gguf);
+    }
+    cJSON_Delete(naughty);
+}
+
 /* --- what comes back --- */
 
 static const char *const lossless[] = {"gpt2-bpe",
