@@ -59,10 +59,15 @@ static void find_special_ids(tempera_model *m) {
     if (m->bos == CONFIG_ABSENT) m->bos = tokenizer_bos(m->tokenizer);
 }
 
-/* A folder without tokenizer files is fine; one with a bad or unsupported tokenizer is not. */
+/* A folder without tokenizer files is fine; one with a bad or unsupported tokenizer is not. So with a GGUF file. */
 static tempera_status open_tokenizer(tempera_model *m, const char *folder, tempera_error *err) {
     static const char *const names[] = {"tokenizer.json", "vocab.json", "encoder.json"};
     bool present = false;
+    if (file_exists(folder)) {
+        TRY(tokenizer_open_gguf(&m->tokenizer, folder, err));
+        if (!m->tokenizer) fail(&m->no_tokenizer, TEMPERA_IO, "%s has no tokenizer.ggml.model", folder);
+        return TEMPERA_OK;
+    }
     for (size_t i = 0; i < sizeof names / sizeof *names && !present; i++) {
         char *path = path_join(folder, names[i]);
         if (!path) return fail_memory(err, strlen(folder), "a path");
@@ -86,15 +91,15 @@ static tempera_status model_create(tempera_model **model, const char *name, temp
     return TEMPERA_OK;
 }
 
-tempera_status tempera_model_open(const char *folder, tempera_model **model, tempera_error *err) {
+tempera_status tempera_model_open(const char *path, tempera_model **model, tempera_error *err) {
     tempera_status status;
     tempera_model *m = NULL;
-    TRY(need(folder, "folder", err));
+    TRY(need(path, "path", err));
     TRY(need(model, "model", err));
-    if (!folder_exists(folder)) return fail(err, TEMPERA_IO, "%s: no such folder", folder);
-    TRY(model_create(&m, folder, err));
-    TRY_GOTO(model_open(&m->model, folder, err));
-    TRY_GOTO(open_tokenizer(m, folder, err));
+    if (!folder_exists(path) && !file_exists(path)) return fail(err, TEMPERA_IO, "%s: no such folder or file", path);
+    TRY(model_create(&m, path, err));
+    TRY_GOTO(model_open(&m->model, path, err));
+    TRY_GOTO(open_tokenizer(m, path, err));
     find_special_ids(m);
     *model = m;
     return TEMPERA_OK;
@@ -136,6 +141,7 @@ void tempera_model_info_get(const tempera_model *model, tempera_model_info *info
     *info = (tempera_model_info){.folder = model->folder,
                                  .family = h->family,
                                  .weight_type = weight_type_name(model_weight_type(model->model)),
+                                 .tensor_types = model_tensor_types(model->model),
                                  .parameters = model_parameters(model->model),
                                  .file_bytes = model_file_bytes(model->model),
                                  .vocab_size = h->V,

@@ -85,7 +85,10 @@ static void model_text(struct strbuf *b, const tempera_model_info *info) {
     strbuf_text(b, "Model\n");
     line(b, "folder", "%s", info->folder);
     line(b, "family", "%s", info->family);
-    line(b, "parameters", "%lld (%s in %s)", (long long)info->parameters, size.data, info->weight_type);
+    if (info->tensor_types[0])
+        line(b, "parameters", "%lld (%s; tensors: %s)", (long long)info->parameters, size.data, info->tensor_types);
+    else
+        line(b, "parameters", "%lld (%s in %s)", (long long)info->parameters, size.data, info->weight_type);
     line(b, "layers", "%d of width %d, feed-forward %d", info->layers, info->width, info->ff_width);
     line(b, "attention", "%d heads of width %d, %d for keys and values", info->heads, info->head_width, info->kv_heads);
     line(b, "vocabulary", "%d, output layer %s", info->vocab_size, info->tied ? "tied to the embedding" : "of its own");
@@ -145,6 +148,7 @@ static void model_json(struct json *j, const tempera_model_info *info) {
     json_text(j, "folder", info->folder);
     json_text(j, "family", info->family);
     json_text(j, "weight_type", info->weight_type);
+    json_text(j, "tensor_types", info->tensor_types);
     json_int(j, "parameters", info->parameters);
     json_int(j, "file_bytes", info->file_bytes);
     json_int(j, "vocab_size", info->vocab_size);

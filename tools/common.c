@@ -13,7 +13,7 @@
 #include "json_writer.h"
 #include "output.h"
 
-#define MODEL_TEXT "folder in Hugging Face's layout: config.json, model.safetensors, tokenizer.json"
+#define MODEL_TEXT "folder in Hugging Face's layout (config.json, model.safetensors, tokenizer.json), or a GGUF file"
 
 const struct common_args common_defaults = {.device = "auto", .dtype = "auto"};
 
@@ -48,7 +48,9 @@ const struct arg common_engine_args[7] = {
      .kind = ARG_CHOICE,
      .offset = offsetof(struct common_args, dtype),
      .meta = "TYPE",
-     .text = "type of the weights in memory; auto = as in the files; q8, q4 = quantised to 8 or 4 bits (cpu)",
+     .text =
+         "type of the weights in memory; auto = as in the files, bf16 for quantised ones; q8, q4 = quantised to 8 or 4 "
+         "bits (cpu)",
      .initial = "auto",
      .choices = "auto|f32|bf16|f16|q8|q4"},
     {.name = "instructions",
@@ -167,7 +169,7 @@ int session_open(struct session *session, const struct common_args *args) {
     tempera_error err;
     const char *folder = args->model ? args->model : demo_model();
     if (!folder) return EXIT_FAILED;
-    if (!*folder) return complain(EXIT_USAGE, "--model: the name of the folder is empty");
+    if (!*folder) return complain(EXIT_USAGE, "--model: the name of the folder or file is empty");
     if (tempera_model_open(folder, &session->model, &err) != TEMPERA_OK) return complain_error(&err);
     tempera_model_info_get(session->model, &session->info);
     return EXIT_DONE;

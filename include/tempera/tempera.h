@@ -1,6 +1,6 @@
 /* tempera.h: the public API of libtempera. This header is the manual.
  *
- * A **model** is a Hugging Face folder (config, tokenizer, mapped weights): immutable, shared by any number of threads.
+ * A **model** is a Hugging Face folder or a GGUF file (config, tokenizer, mapped weights): immutable, shared by any number of threads.
  * An **engine** is a model on a device with all its memory allocated: one thread at a time, except tempera_cancel.
  * A **request** is one prompt × a list of settings × n samples. All samples start on one row of the batch, so the
  * prompt is computed once; samples share a row for as long as they have chosen the same tokens.
@@ -44,9 +44,10 @@ void tempera_free(void *memory);   /* for memory that a function below says to f
 
 typedef struct tempera_model tempera_model;
 
-/* Opens a folder with config.json, model.safetensors (or an index with shards) and, when text is used, a tokenizer.
- * Every file is checked; weights are mapped, not read. A folder without a tokenizer opens: only text functions fail. */
-tempera_status tempera_model_open(const char *folder, tempera_model **model, tempera_error *err);
+/* Opens a folder with config.json, model.safetensors (or an index with shards) and, when text is used, a tokenizer; or one
+ * GGUF file, which holds all of these. Every file is checked; weights are mapped, not read. Without a tokenizer only text
+ * functions fail; a GGUF file with a vocabulary and no weights opens too, and then only text functions work. */
+tempera_status tempera_model_open(const char *path, tempera_model **model, tempera_error *err);
 
 /* A model of a real shape with random weights and no tokenizer, for benchmarks without a download. Shapes: "gpt2",
  * "gpt2-medium", "gpt2-large", "gpt2-xl", "llama-1b" (TinyLlama-1.1B), "llama-8b", "qwen2-0.5b". */
@@ -56,10 +57,12 @@ tempera_status tempera_model_random(const char *shape, uint64_t seed, tempera_mo
 void tempera_model_close(tempera_model *model);
 
 typedef struct tempera_model_info {
-    const char *folder;      /* borrowed; "random:gpt2" for random weights */
-    const char *family;      /* "gpt2", "llama" … borrowed */
-    const char *weight_type; /* element type of the file's matrices: "f32", "f16", "bf16" */
-    int64_t parameters;      /* weights in the files, a tied head counted once */
+    const char *folder;       /* borrowed; "random:gpt2" for random weights */
+    const char *family;       /* "gpt2", "llama" … borrowed */
+    const char *weight_type;  /* dtype "auto": the element type of most of the files' matrices, "f32", "f16", "bf16";
+                                for quantised blocks "bf16" */
+    const char *tensor_types; /* "49 F32, 168 Q4_K": the tensors in the files; "" for random weights */
+    int64_t parameters;       /* weights in the files, a tied head counted once */
     int64_t file_bytes;
     int32_t vocab_size, width, layers, heads, kv_heads, head_width, ff_width, context;
     int32_t tokenizer_size; /* ids of the tokenizer, 0 without one */
@@ -98,7 +101,7 @@ typedef struct tempera_engine tempera_engine;
 
 typedef struct tempera_engine_options {
     const char *device; /* "auto" (a GPU where there is one), "cpu", "cuda" */
-    /* "auto" (as in the files), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised when the engine opens, to
+    /* "auto" (as in the files; bf16 for quantised ones), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised when the engine opens, to
      * integers of 8 or 4 bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4" embeddings and head are q8),
      * with the inputs of matrix products at 8 bits. TEMPERA_UNSUPPORTED on other devices, and for weights that are not
      * finite */

@@ -150,6 +150,10 @@ struct linear_weight {
     int32_t N, K;
 };
 
+/* A matrix may be packed this many rows (or a multiple) at a time: rows n and on, where n is a multiple of it, lie from
+ * linear_bytes(type, n, K) on as a matrix of their own would. */
+enum { PACK_ROWS = 64 };
+
 /* Refuses pieces that reach beyond their source or are not N rows together. */
 tempera_status weight_pieces_check(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
                                    tempera_error *err);

@@ -147,6 +147,7 @@ static tempera_status make_plan(tempera_plan *plan, struct network_plan *network
     const struct hparams *h = model_hparams(model);
     struct backend_info info;
     enum weight_type type;
+    TRY(model_need_weights(model, err));
     TRY(find_weight_type(o->dtype, model, &type, err));
     backend->ops->info(backend, &info);
     *plan = (tempera_plan){.context = o->context && o->context < h->context ? o->context : h->context,

@@ -19,6 +19,7 @@ struct tensor_file {
 
 struct tensor_set {
     struct arena arena; /* paths and names */
+    struct arena names; /* those that another reader has made */
     struct tensor_list list;
     struct map by_name; /* tensor name -> index into the list */
     struct tensor_file *files;
@@ -31,8 +32,12 @@ const char *dtype_name(enum dtype dtype) {
 #define DTYPE_NAME(name, size) #name,
         DTYPE_MAP(DTYPE_NAME)
 #undef DTYPE_NAME
+            "?",
+#define DTYPE_BLOCK_NAME(name, elements, bytes) #name,
+        DTYPE_BLOCK_MAP(DTYPE_BLOCK_NAME)
+#undef DTYPE_BLOCK_NAME
     };
-    return (unsigned)dtype < DTYPE_COUNT ? names[dtype] : "?";
+    return (unsigned)dtype < DTYPE_END ? names[dtype] : "?";
 }
 
 size_t dtype_size(enum dtype dtype) {
@@ -42,6 +47,26 @@ size_t dtype_size(enum dtype dtype) {
 #undef DTYPE_SIZE
     };
     return (unsigned)dtype < DTYPE_COUNT ? sizes[dtype] : 0;
+}
+
+static const struct {
+    unsigned short elements, bytes;
+} blocks[] = {
+#define DTYPE_BLOCK(name, elements, bytes) {elements, bytes},
+    DTYPE_BLOCK_MAP(DTYPE_BLOCK)
+#undef DTYPE_BLOCK
+};
+
+bool dtype_is_block(enum dtype dtype) {
+    return dtype > DTYPE_COUNT && dtype < DTYPE_END;
+}
+
+size_t dtype_block_elements(enum dtype dtype) {
+    return dtype_is_block(dtype) ? blocks[dtype - DTYPE_COUNT - 1].elements : 1;
+}
+
+size_t dtype_block_bytes(enum dtype dtype) {
+    return dtype_is_block(dtype) ? blocks[dtype - DTYPE_COUNT - 1].bytes : dtype_size(dtype);
 }
 
 /* An empty set with room for `files` files. */
@@ -65,6 +90,7 @@ void tensor_set_free(struct tensor_set *set) {
     mem_free(set->list.items);
     map_free(&set->by_name);
     arena_free(&set->arena);
+    arena_free(&set->names);
     mem_free(set);
 }
 
@@ -113,6 +139,20 @@ tempera_status tensor_set_parse(struct tensor_set **out, const void *bytes, size
     struct tensor_set *set;
     TRY(set_create(&set, name, 1, err));
     return finish(set, out, tensor_header_read(&set->list, &set->arena, bytes, size, set->name, err), err);
+}
+
+tempera_status tensor_set_take(struct tensor_set **out, struct tensor_list *list, struct arena *names,
+                               struct file_map *map, const char *name, tempera_error *err) {
+    *out = NULL;
+    struct tensor_set *set;
+    TRY(set_create(&set, name, 1, err));
+    set->files[set->file_count++] = (struct tensor_file){.map = *map, .path = name};
+    set->list = *list;
+    set->names = *names;
+    *map = (struct file_map){0};
+    *list = (struct tensor_list){0};
+    *names = (struct arena){0};
+    return finish(set, out, TEMPERA_OK, err);
 }
 
 /* Tensors list.items[first …] were just read from `shard`: each must be where the index says. */
@@ -218,7 +258,8 @@ tempera_status tensor_set_get(const struct tensor_set *set, const char *name, in
                               const struct tensor_view **view, tempera_error *err) {
     *view = NULL;
     const struct tensor_view *v = tensor_set_find(set, name);
-    bool floating = v && (v->dtype == DTYPE_F32 || v->dtype == DTYPE_F16 || v->dtype == DTYPE_BF16);
+    bool floating = v && (v->dtype == DTYPE_F32 || v->dtype == DTYPE_F16 || v->dtype == DTYPE_BF16 ||
+                          (rank == 2 && dtype_is_block(v->dtype)));
     if (floating && v->rank == rank && (rank == 0 || memcmp(v->shape, shape, (size_t)rank * sizeof *shape) == 0)) {
         *view = v;
         return TEMPERA_OK;

@@ -7,6 +7,7 @@
 #ifndef LOAD_SAFETENSORS_H
 #define LOAD_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,16 +18,27 @@
 #define DTYPE_MAP(X)                                                                                          \
     X(F64, 8) X(F32, 4) X(F16, 2) X(BF16, 2) X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4)       \
     X(U16, 2) X(U8, 1) X(BOOL, 1) X(F8_E4M3, 1) X(F8_E5M2, 1)
+/* X(name, elements of a block, bytes of a block): rows of quantised blocks */
+#define DTYPE_BLOCK_MAP(X) X(Q4_0, 32, 18) X(Q8_0, 32, 34) X(Q4_K, 256, 144) X(Q6_K, 256, 210)
 /* clang-format on */
 
 enum dtype {
 #define DTYPE_ENUM(name, size) DTYPE_##name,
     DTYPE_MAP(DTYPE_ENUM)
 #undef DTYPE_ENUM
-        DTYPE_COUNT
+        DTYPE_COUNT, /* of safetensors; those below are in GGUF files only (gguf.h) */
+#define DTYPE_BLOCK_ENUM(name, elements, bytes) DTYPE_##name,
+    DTYPE_BLOCK_MAP(DTYPE_BLOCK_ENUM)
+#undef DTYPE_BLOCK_ENUM
+        DTYPE_END
 };
 const char *dtype_name(enum dtype dtype);
-size_t dtype_size(enum dtype dtype);
+size_t dtype_size(enum dtype dtype); /* 0 for block types */
+/* Whether a row is blocks of several elements (blocks.h), and how many elements and bytes such a block has; 1 and
+ * dtype_size for the others. */
+bool dtype_is_block(enum dtype dtype);
+size_t dtype_block_elements(enum dtype dtype);
+size_t dtype_block_bytes(enum dtype dtype);
 
 enum { TENSOR_MAX_RANK = 8 };
 
@@ -55,7 +67,8 @@ void tensor_set_free(struct tensor_set *set);
 size_t tensor_set_count(const struct tensor_set *set);
 const struct tensor_view *tensor_set_at(const struct tensor_set *set, size_t index);       /* in file order */
 const struct tensor_view *tensor_set_find(const struct tensor_set *set, const char *name); /* NULL when absent */
-/* The tensor with exactly this shape and a floating dtype (F32, F16, BF16); the error prints expected and found. */
+/* The tensor with exactly this shape and a floating dtype: F32, F16, BF16, and of matrices blocks of quantised numbers; the
+ * error prints expected and found. */
 tempera_status tensor_set_get(const struct tensor_set *set, const char *name, int rank, const size_t *shape,
                               const struct tensor_view **view, tempera_error *err);
 /* After a tensor's bytes were copied away: drops them from our resident set. */

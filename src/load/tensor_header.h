@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "load/safetensors.h"
 
@@ -26,6 +27,12 @@ struct tensor_list {
  * the tensors. */
 tempera_status tensor_header_read(struct tensor_list *list, struct arena *arena, const unsigned char *bytes,
                                   size_t size, const char *file, tempera_error *err);
+
+/* A set of the tensors that the reader of another format found in one file. `name` is the file: in the arena `names`, and
+ * the very pointer that the views carry. Takes list, names and map over and leaves them zeroed; when it fails because
+ * memory ran out before that, they are still the caller's. */
+tempera_status tensor_set_take(struct tensor_set **set, struct tensor_list *list, struct arena *names,
+                               struct file_map *map, const char *name, tempera_error *err);
 
 struct index_entry {
     const char *name; /* of the tensor */

@@ -49,9 +49,11 @@ struct arch {
     const char *qkv[3], *attention_out;
     const char *q_norm, *k_norm;
     const char *up[2], *down; /* up: gate and up, or one fused tensor, or the plain first layer */
+    const char *elsewhere[3]; /* whole names, outside the layers, of tensors that are no weights and read elsewhere */
     const char *ignored[3];   /* buffers without ".weight" that old files carry: masks, rotary tables */
 
     enum qkv_layout qkv_layout;
+    bool qk_woven;   /* QKV_SPLIT: rows of q and k are woven (struct source) */
     bool transposed; /* linear weights lie as [in, out] */
     bool gated;      /* activation(gate) * up */
     enum bias_rule qkv_bias, attention_out_bias, mlp_bias, head_bias;

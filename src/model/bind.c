@@ -105,7 +105,7 @@ struct linear_shape {
     bool transposed;
     int32_t sources, runs;
     const char *base[PARAMETER_PARTS];
-    size_t rows[PARAMETER_PARTS];
+    size_t rows[PARAMETER_PARTS], woven[PARAMETER_PARTS];
     struct run run[PARAMETER_PARTS];
 };
 
@@ -129,7 +129,11 @@ static struct linear_shape stacked(const char *const *base, const int32_t *rows,
 
 static struct linear_shape qkv_shape(const struct arch *arch, const struct hparams *hp) {
     int32_t q = hp->H * hp->Dh, kv = hp->Hkv * hp->Dh;
-    if (arch->qkv_layout == QKV_SPLIT) return stacked(arch->qkv, (int32_t[]){q, kv, kv}, 3, hp->D);
+    if (arch->qkv_layout == QKV_SPLIT) {
+        struct linear_shape split = stacked(arch->qkv, (int32_t[]){q, kv, kv}, 3, hp->D);
+        if (arch->qk_woven) split.woven[0] = split.woven[1] = (size_t)hp->Dh;
+        return split;
+    }
     struct linear_shape s = one_tensor(arch->qkv[0], q + 2 * kv, hp->D);
     if (arch->qkv_layout == QKV_ROWS) return s;
     s.runs = 3; /* of each head, the q rows; then the k rows, then the v rows */
@@ -173,7 +177,7 @@ static tempera_status add_linear_part(struct binder *b, int32_t layer, size_t ta
     p->deviation = matrix ? 1 / sqrtf((float)s->K) : 0.02f;
     for (int32_t i = 0; i < s->runs; i++) p->run[i] = s->run[i];
     for (int32_t i = 0; i < s->sources; i++) {
-        p->source[i] = (struct source){.rows = s->rows[i], .cols = (size_t)p->K};
+        p->source[i] = (struct source){.rows = s->rows[i], .cols = (size_t)p->K, .woven = s->woven[i]};
         TRY(bind_source(b, p, &p->source[i], s->base[i], matrix ? ".weight" : ".bias", err));
     }
     return TEMPERA_OK;
@@ -244,6 +248,8 @@ static const char *skip_prefix(const char *name, const char *prefix) {
 
 /* Old files carry causal masks and rotary tables along, and some a second copy of a tied head. */
 static bool is_ignorable(const struct binder *b, const char *name) {
+    for (int i = 0; i < ARCH_MAX_NAMES && b->arch->elsewhere[i]; i++)
+        if (strcmp(name, b->arch->elsewhere[i]) == 0) return true;
     for (int i = 0; b->hp->tied && i < ARCH_MAX_NAMES && b->arch->head[i]; i++)
         if (strcmp(skip_prefix(name, b->arch->head[i]), ".weight") == 0) return true;
     const char *rest = skip_prefix(name, b->arch->prefix);

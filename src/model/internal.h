@@ -2,6 +2,7 @@
 #ifndef MODEL_INTERNAL_H
 #define MODEL_INTERNAL_H
 
+#include "load/gguf.h"
 #include "model/weights.h"
 
 struct model {
@@ -9,7 +10,12 @@ struct model {
     struct model_config config;
     struct generation_config generation;
     struct hparams hp;
-    struct tensor_set *set; /* NULL: random weights */
+    const struct tensor_set *set; /* NULL: random weights */
+    struct tensor_set *folder;    /* set, of a folder */
+    struct gguf *gguf;            /* what owns set, of a GGUF file */
+    struct arch gguf_row;         /* arch, of a GGUF file */
+    bool vocabulary;              /* a GGUF file without tensors */
+    char types[128];              /* model_tensor_types */
     struct random_weights random;
     struct parameter_list list;
     enum weight_type weight_type;

@@ -34,18 +34,22 @@ struct hparams {
 
 struct model;
 
-/* Opens config.json, generation_config.json and the safetensors; checks that every tensor the family needs is
- * there with its shape, and none that it does not know. */
-tempera_status model_open(struct model **model, const char *folder, tempera_error *err);
+/* Opens config.json, generation_config.json and the safetensors of a folder, or a GGUF file; checks that every tensor the
+ * family needs is there with its shape, and none that it does not know. A GGUF file without tensors opens as a vocabulary:
+ * of its numbers only V, context and the special ids are set, and no network can be made of it. */
+tempera_status model_open(struct model **model, const char *path, tempera_error *err);
 /* Shapes of tempera_model_random; weights are drawn when a network is made (normal, scaled so that
  * activations stay bounded), a pure function of seed and tensor name. */
 tempera_status model_random(struct model **model, const char *shape, uint64_t seed, tempera_error *err);
 void model_free(struct model *model);
 
+/* TEMPERA_UNSUPPORTED for a vocabulary; whatever makes a plan asks first. */
+tempera_status model_need_weights(const struct model *model, tempera_error *err);
 const struct hparams *model_hparams(const struct model *model);
 const struct model_config *model_config(const struct model *model);
 const struct generation_config *model_generation_config(const struct model *model);
-enum weight_type model_weight_type(const struct model *model); /* type of most matrix bytes in the files */
+enum weight_type model_weight_type(const struct model *model); /* of most matrix bytes; quantised blocks are BF16 */
+const char *model_tensor_types(const struct model *model); /* "49 F32, 168 Q4_K": tensors of the files; "" for random */
 int64_t model_parameters(const struct model *model);
 int64_t model_file_bytes(const struct model *model);
 

@@ -70,6 +70,7 @@ static size_t count_step_bytes(const struct model *model, const struct backend *
 tempera_status network_plan_make(struct network_plan *plan, const struct model *model, const struct backend *backend,
                                  enum weight_type type, const struct backend_limits *limits, tempera_error *err) {
     struct network_plan p = {.limits = *limits, .weight_type = type};
+    TRY(model_need_weights(model, err));
     TRY(check_limits(limits, &model->hp, err));
     fill_limits(&p.limits, &model->hp, type);
 

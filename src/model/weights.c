@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/num.h"
+#include "load/blocks.h"
 #include "model/region.h"
 #include "model/rope.h"
 
@@ -77,6 +78,7 @@ struct loader {
     bool makes_random; /* the backend makes random matrices itself */
     char *drawn;       /* room for the random tensors of one parameter; NULL with files */
     float *vector;     /* room for one vector */
+    float *decoded;    /* room for DECODED_BYTES, or one block of rows, of a matrix that is decoded here */
 };
 
 /* Where a parameter comes from. */
@@ -87,7 +89,8 @@ struct sources {
 };
 
 enum weight_type weight_type_of(const struct tensor_view *view) {
-    return view->dtype == DTYPE_F16 ? WEIGHT_F16 : view->dtype == DTYPE_BF16 ? WEIGHT_BF16 : WEIGHT_F32;
+    if (dtype_is_block(view->dtype) || view->dtype == DTYPE_BF16) return WEIGHT_BF16;
+    return view->dtype == DTYPE_F16 ? WEIGHT_F16 : WEIGHT_F32;
 }
 
 /* Each source as host memory, mapped or drawn now, or as what the backend makes it of. */
@@ -116,15 +119,22 @@ static void fetch_sources(const struct loader *l, const struct parameter *p, str
     }
 }
 
-static float element(const struct weight_piece *source, size_t i) {
+static float element(const void *data, enum weight_type type, size_t i) {
     uint16_t half;
     float value;
-    if (source->type == WEIGHT_F32) {
-        memcpy(&value, (const char *)source->data + i * sizeof value, sizeof value);
+    if (type == WEIGHT_F32) {
+        memcpy(&value, (const char *)data + i * sizeof value, sizeof value);
         return value;
     }
-    memcpy(&half, (const char *)source->data + i * sizeof half, sizeof half);
-    return source->type == WEIGHT_F16 ? f16_to_float(half) : bf16_to_float(half);
+    memcpy(&half, (const char *)data + i * sizeof half, sizeof half);
+    return type == WEIGHT_F16 ? f16_to_float(half) : bf16_to_float(half);
+}
+
+/* Where the file has this row. */
+static size_t woven_row(const struct source *source, size_t row) {
+    if (source->woven == 0) return row;
+    const size_t half = source->woven / 2, i = row % source->woven;
+    return row - i + (i < half ? 2 * i : 2 * (i - half) + 1);
 }
 
 static tempera_status load_vector(const struct loader *l, const struct parameter *p, const struct weight_piece *source,
@@ -133,8 +143,11 @@ static tempera_status load_vector(const struct loader *l, const struct parameter
     for (int32_t r = 0; r < p->runs; r++) {
         const struct run *run = &p->run[r];
         for (size_t g = 0; g < run->groups; g++)
-            for (size_t i = 0; i < run->group; i++)
-                *out++ = element(&source[run->source], run->first + g * run->stride + i) + p->add;
+            for (size_t i = 0; i < run->group; i++) {
+                const struct weight_piece *from = &source[run->source];
+                size_t row = woven_row(&p->source[run->source], run->first + g * run->stride + i);
+                *out++ = element(from->data, from->type, row) + p->add;
+            }
     }
     float *to = *(float **)target_of(l->weights, p);
     return l->backend->ops->upload(l->backend, to, l->vector, (size_t)p->N * sizeof *to, err);
@@ -157,10 +170,63 @@ static tempera_status load_matrix(const struct loader *l, const struct parameter
     return fail(err, status, "%s: %s", p->source[0].name, why.message);
 }
 
+/* A matrix that the backend cannot read as it lies in the file. */
+static bool needs_decoding(const struct parameter *p) {
+    for (int32_t i = 0; i < p->sources; i++)
+        if (p->source[i].woven || (p->source[i].view && dtype_is_block(p->source[i].view->dtype))) return p->matrix;
+    return false;
+}
+
+/* Output row n in float. */
+static void decode_row(float *out, const struct parameter *p, size_t n) {
+    const struct run *run = p->run;
+    for (; n >= run->group * run->groups; run++) n -= run->group * run->groups;
+    const struct source *source = &p->source[run->source];
+    const struct tensor_view *view = source->view;
+    const size_t row = woven_row(source, run->first + n / run->group * run->stride + n % run->group);
+    const size_t bytes = source->cols / dtype_block_elements(view->dtype) * dtype_block_bytes(view->dtype);
+    const unsigned char *data = view->data + row * bytes;
+    if (dtype_is_block(view->dtype)) {
+        blocks_decode(out, view->dtype, data, source->cols);
+        return;
+    }
+    for (size_t i = 0; i < source->cols; i++) out[i] = element(data, weight_type_of(view), i);
+}
+
+enum { DECODED_BYTES = 4 << 20 };
+
+/* Rows that are decoded at a time: whole blocks of rows, as many as the room has. */
+static size_t decoded_rows(int32_t K) {
+    const size_t rows = DECODED_BYTES / sizeof(float) / (size_t)K / PACK_ROWS * PACK_ROWS;
+    return rows > 0 ? rows : PACK_ROWS;
+}
+
+/* Decodes and packs some rows at a time, so that no tensor is ever in memory twice. Blocks that are already what the
+ * device keeps would be handed on from here as they lie. */
+static tempera_status load_decoded(const struct loader *l, const struct parameter *p, tempera_error *err) {
+    const struct backend_ops *ops = l->backend->ops;
+    const struct linear_weight *whole = target_of(l->weights, p);
+    const size_t N = (size_t)p->N, K = (size_t)p->K, step = decoded_rows(p->K);
+    for (size_t n = 0, count; n < N; n += count) {
+        count = N - n < step ? N - n : step;
+        for (size_t i = 0; i < count; i++) decode_row(l->decoded + i * K, p, n + i);
+        struct linear_weight part = *whole;
+        part.data = (char *)whole->data + ops->linear_bytes(l->backend, whole->type, (int32_t)n, p->K);
+        part.N = (int32_t)count;
+        struct weight_piece piece = {
+            .data = l->decoded, .type = WEIGHT_F32, .source_rows = count, .group = count, .groups = 1};
+        TRY(ops->linear_pack(l->backend, &part, &piece, 1, err));
+    }
+    return TEMPERA_OK;
+}
+
 static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
     struct sources sources;
     fetch_sources(l, p, &sources);
-    TRY(p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
+    if (needs_decoding(p))
+        TRY(load_decoded(l, p, err));
+    else
+        TRY(p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
     for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
     return TEMPERA_OK;
 }
@@ -196,14 +262,17 @@ static tempera_status load_rope(const struct weights *weights, const struct hpar
 }
 
 /* The largest rooms that one parameter needs. */
-static void loader_sizes(const struct loader *l, const struct parameter_list *list, size_t *drawn, size_t *vector) {
-    *drawn = *vector = 0;
+static void loader_sizes(const struct loader *l, const struct parameter_list *list, size_t *drawn, size_t *vector,
+                         size_t *decoded) {
+    *drawn = *vector = *decoded = 0;
     for (size_t i = 0; i < list->count; i++) {
         const struct parameter *p = &list->items[i];
         size_t elements = (size_t)p->N * (size_t)p->K; /* the sources' together */
         size_t bytes = elements * weight_type_size(p->matrix ? l->random->type : WEIGHT_F32);
         if (bytes > *drawn && !(p->matrix && l->makes_random)) *drawn = bytes;
         if (!p->matrix && bytes > *vector) *vector = bytes;
+        size_t room = needs_decoding(p) ? decoded_rows(p->K) * (size_t)p->K * sizeof *l->decoded : 0;
+        if (room > *decoded) *decoded = room;
     }
 }
 
@@ -214,15 +283,18 @@ tempera_status weights_load(const struct weights *weights, const struct paramete
     backend->ops->info(backend, &info);
     struct loader l = {
         .weights = weights, .set = set, .random = random, .backend = backend, .makes_random = info.makes_random};
-    size_t drawn, vector;
-    loader_sizes(&l, list, &drawn, &vector);
+    size_t drawn, vector, decoded;
+    loader_sizes(&l, list, &drawn, &vector, &decoded);
     tempera_status status = TEMPERA_OK;
     l.vector = mem_alloc(vector);
+    l.decoded = mem_alloc(decoded);
     if (!set) l.drawn = mem_slab(drawn);
-    if (!l.vector || (!set && !l.drawn)) status = fail_memory(err, set ? vector : drawn, "loading weights");
+    if (!l.vector || !l.decoded || (!set && !l.drawn))
+        status = fail_memory(err, set ? vector + decoded : drawn, "loading weights");
     for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++) status = load_parameter(&l, &list->items[i], err);
     if (status == TEMPERA_OK) status = load_rope(weights, hp, context, backend, err);
     mem_slab_free(l.drawn, drawn);
+    mem_free(l.decoded);
     mem_free(l.vector);
     return status;
 }

@@ -39,6 +39,9 @@ struct source {
     const char *name;               /* in the model's arena */
     const struct tensor_view *view; /* NULL: random weights */
     size_t rows, cols;              /* [rows, cols]; cols is 1 for vectors */
+    size_t woven; /* > 0: of each so many rows, the file has the first of the first half, the first of the
+                                       second half, the second of the first half, and so on (llama in GGUF, where rotary
+                                       pairs are neighbours); else they lie in order */
 };
 
 /* Runs of source rows, as in struct weight_piece. */
@@ -78,7 +81,8 @@ void parameters_free(struct parameter_list *list);
 
 /* ---- packing ----------------------------------------------------------------------------------------------------- */
 
-/* Of a tensor that parameters_list has accepted. */
+/* Of a tensor that parameters_list has accepted. Blocks of quantised numbers count as BF16: that is what they are packed
+ * as unless another type is asked for. Its rounding (at most 2^-9 of a weight) lies below their own. */
 enum weight_type weight_type_of(const struct tensor_view *view);
 
 /* Random weights of one model: a pure function of seed and tensor name. */

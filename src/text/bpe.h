@@ -43,6 +43,10 @@ tempera_status bpe_start(struct bpe *bpe, const struct vocab *vocab, const char 
 /* `name` starts the messages. */
 tempera_status bpe_add_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right,
                              size_t right_length, const char *name, tempera_error *err);
+/* For vocabularies with scores instead of a list of merges: the two parts of the piece before and from `left` merge with this
+ * rank, if both are pieces. Merges of equal rank: the leftmost first. */
+tempera_status bpe_add_ranked(struct bpe *bpe, const char *piece, size_t length, size_t left, uint32_t rank,
+                              const char *name, tempera_error *err);
 /* Whether bpe_add_merge would accept the two. */
 bool bpe_can_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right, size_t right_length);
 void bpe_finish(struct bpe *bpe);

@@ -83,6 +83,14 @@ bool bpe_can_merge(struct bpe *bpe, const char *left, size_t left_length, const 
            vocab_find_piece(bpe->vocab, bpe->joined.data, bpe->joined.length) >= 0;
 }
 
+static tempera_status add_merge(struct bpe *bpe, struct bpe_merge merge, const char *name, tempera_error *err) {
+    if (bpe->merge_count == UINT32_MAX / 4) return fail(err, TEMPERA_TOO_LONG, "%s: too many merges", name);
+    if (((size_t)bpe->merge_count + 1) * 2 > bpe->merge_slots) TRY(grow(bpe, err));
+    set_merge(bpe, merge);
+    bpe->merge_count++;
+    return TEMPERA_OK;
+}
+
 tempera_status bpe_add_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right,
                              size_t right_length, const char *name, tempera_error *err) {
     int32_t a = vocab_find_piece(bpe->vocab, left, left_length);
@@ -100,11 +108,18 @@ tempera_status bpe_add_merge(struct bpe *bpe, const char *left, size_t left_leng
                     : b < 0 ? "the second is"
                             : "the two joined are");
     if (has_mark_inside(bpe->joined.data, bpe->joined.length)) bpe->mark_inside = true;
-    if (bpe->merge_count == UINT32_MAX / 4) return fail(err, TEMPERA_TOO_LONG, "%s: too many merges", name);
-    if (((size_t)bpe->merge_count + 1) * 2 > bpe->merge_slots) TRY(grow(bpe, err));
-    set_merge(bpe, (struct bpe_merge){.pair = bpe_pair(a, b), .rank = bpe->merge_count, .id = joined});
-    bpe->merge_count++;
-    return TEMPERA_OK;
+    return add_merge(bpe, (struct bpe_merge){.pair = bpe_pair(a, b), .rank = bpe->merge_count, .id = joined}, name,
+                     err);
+}
+
+tempera_status bpe_add_ranked(struct bpe *bpe, const char *piece, size_t length, size_t left, uint32_t rank,
+                              const char *name, tempera_error *err) {
+    int32_t a = vocab_find_piece(bpe->vocab, piece, left);
+    int32_t b = a >= 0 ? vocab_find_piece(bpe->vocab, piece + left, length - left) : -1;
+    if (b < 0) return TEMPERA_OK;
+    int32_t joined = vocab_find_piece(bpe->vocab, piece, length);
+    if (has_mark_inside(piece, length)) bpe->mark_inside = true;
+    return add_merge(bpe, (struct bpe_merge){.pair = bpe_pair(a, b), .rank = rank, .id = joined}, name, err);
 }
 
 static void find_bytes(struct bpe *bpe) {

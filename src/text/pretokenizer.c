@@ -153,6 +153,20 @@ tempera_status pretokenizer_gpt2(struct pretokenizer *pretokenizer, bool add_pre
     return regex_compile(&step->pattern.regex, gpt2_expression, true, "pre_tokenizer", err);
 }
 
+tempera_status pretokenizer_expressions(struct pretokenizer *pretokenizer, const char *const *expressions,
+                                        const char *name, tempera_error *err) {
+    TRY(create_steps(pretokenizer, err));
+    for (; *expressions; expressions++) {
+        struct pretokenizer_step *step = &pretokenizer->steps[pretokenizer->count++];
+        *step = (struct pretokenizer_step){.kind = STEP_SPLIT, .behavior = SPLIT_ISOLATED};
+        TRY(regex_compile(&step->pattern.regex, *expressions, false, name, err));
+    }
+    pretokenizer->steps[pretokenizer->count++] =
+        (struct pretokenizer_step){.kind = STEP_BYTE_LEVEL, .behavior = SPLIT_ISOLATED};
+    pretokenizer->last_is_byte_level = true;
+    return TEMPERA_OK;
+}
+
 void pretokenizer_free(struct pretokenizer *pretokenizer) {
     for (size_t i = 0; i < pretokenizer->count; i++) pattern_free(&pretokenizer->steps[i].pattern);
     mem_free(pretokenizer->steps);

@@ -22,6 +22,9 @@ tempera_status pretokenizer_read(struct pretokenizer *pretokenizer, const cJSON 
                                  tempera_error *err);
 /* GPT-2's: ByteLevel with its expression. */
 tempera_status pretokenizer_gpt2(struct pretokenizer *pretokenizer, bool add_prefix_space, tempera_error *err);
+/* Cuts out the matches of each of these expressions in turn (the list ends with NULL), then ByteLevel without one. */
+tempera_status pretokenizer_expressions(struct pretokenizer *pretokenizer, const char *const *expressions,
+                                        const char *name, tempera_error *err);
 void pretokenizer_free(struct pretokenizer *pretokenizer);
 
 struct text_piece {

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "load/gguf.h"
 #include "text/tokenizer_internal.h"
 
 struct tokenizer *tokenizer_create(void) {
@@ -105,6 +106,32 @@ tempera_status tokenizer_open(struct tokenizer **tokenizer, const char *folder, 
 cleanup:
     tokenizer_free(t);
     mem_free(path);
+    return status;
+}
+
+tempera_status tokenizer_of_gguf(struct tokenizer **tokenizer, const struct gguf *gguf, tempera_error *err) {
+    *tokenizer = NULL;
+    struct gguf_text model = {0};
+    TRY(gguf_string(gguf, "tokenizer.ggml.model", &model, err));
+    if (model.length == 0 || gguf_text_is(model, "none") || gguf_text_is(model, "no_vocab")) return TEMPERA_OK;
+    struct tokenizer *t = tokenizer_create();
+    if (!t) return fail_memory(err, sizeof *t, "a tokenizer");
+    tempera_status status = tokenizer_read_gguf(t, gguf, err);
+    if (status == TEMPERA_OK) status = tokenizer_finish(t, gguf_name(gguf), err);
+    if (status != TEMPERA_OK) {
+        tokenizer_free(t);
+        return status;
+    }
+    *tokenizer = t;
+    return TEMPERA_OK;
+}
+
+tempera_status tokenizer_open_gguf(struct tokenizer **tokenizer, const char *path, tempera_error *err) {
+    *tokenizer = NULL;
+    struct gguf *gguf;
+    TRY(gguf_open(&gguf, path, err));
+    tempera_status status = tokenizer_of_gguf(tokenizer, gguf, err);
+    gguf_free(gguf);
     return status;
 }
 

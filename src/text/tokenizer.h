@@ -1,4 +1,5 @@
-/* tokenizer.h: text to token ids and back, as a Hugging Face tokenizer.json (or vocab.json + merges.txt) describes it.
+/* tokenizer.h: text to token ids and back, as a Hugging Face tokenizer.json (or vocab.json + merges.txt), or the vocabulary
+ * in a GGUF file, describes it.
  *
  * Runs byte-level BPE (GPT-2, Llama 3, Qwen …) and SentencePiece-style BPE with byte fallback (Llama 1/2, Mistral,
  * Gemma, Phi 3): normalizer → added tokens → pre-tokenizer → BPE → post-processor, and the decoder chain backwards.
@@ -15,6 +16,7 @@
 #include "base/status.h"
 
 struct tokenizer;
+struct gguf;
 
 /* Opens folder/tokenizer.json (with tokenizer_config.json and special_tokens_map.json for what they alone know: BOS and
  * EOS, further added tokens, and add_bos_token/add_eos_token where the class is Llama's or Gemma's), or else
@@ -24,6 +26,12 @@ tempera_status tokenizer_open(struct tokenizer **tokenizer, const char *folder, 
 /* tokenizer.json from memory; for tests and fuzzing. */
 tempera_status tokenizer_parse(struct tokenizer **tokenizer, const char *json, size_t length, const char *name,
                                tempera_error *err);
+/* The vocabulary inside a GGUF file, by tokenizer.ggml.model: "gpt2" (byte-level BPE with merges, cut as tokenizer.ggml.pre
+ * says) or "llama" (SentencePiece's BPE with scores); others, and names of `pre` that are not known, are refused by name.
+ * *tokenizer is NULL, and that is OK, when the file has no such key or says "none". */
+tempera_status tokenizer_open_gguf(struct tokenizer **tokenizer, const char *path, tempera_error *err);
+/* The same of a file that is open. */
+tempera_status tokenizer_of_gguf(struct tokenizer **tokenizer, const struct gguf *gguf, tempera_error *err);
 void tokenizer_free(struct tokenizer *tokenizer);
 
 /* One more than the largest id. */

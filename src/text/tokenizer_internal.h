@@ -43,6 +43,8 @@ tempera_status model_read_vocab(struct vocab *vocab, const char *json, size_t le
 tempera_status added_read_json(struct vocab *vocab, const cJSON *list, const char *name, tempera_error *err);
 /* Fills a tokenizer from vocab.json|encoder.json and merges.txt|vocab.bpe. */
 tempera_status tokenizer_read_gpt2(struct tokenizer *t, const char *folder, tempera_error *err);
+/* Fills a tokenizer from the keys of a GGUF file that has tokenizer.ggml.model; all but tokenizer_finish. */
+tempera_status tokenizer_read_gguf(struct tokenizer *t, const struct gguf *gguf, tempera_error *err);
 /* What tokenizer_config.json and special_tokens_map.json add, where the folder has them. */
 tempera_status tokenizer_read_config(struct tokenizer *t, const char *folder, tempera_error *err);
 

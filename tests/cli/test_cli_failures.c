@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 #include "cli.h"
+#include "gguf_write.h"
 #include "support.h"
 
 static const char *const outputs[][12] = {
@@ -79,6 +80,46 @@ Test(cli_failures, missing_models_and_files) {
     char *config = test_write(folder, "config.json", "{\"model_type\":", 14);
     expect_failed(cli(NULL, "generate", "-p", "x", "--model", folder, NULL), "generate", "config.json");
     mem_free(config);
+    test_folder_remove(folder);
+}
+
+/* A vocabulary without weights tokenizes, and says why it does nothing else. */
+Test(cli_failures, vocabulary_only) {
+    static const char *const tokens[] = {"<unk>",
+                                         "<s>",
+                                         "</s>",
+                                         "\xE2\x96\x81",
+                                         "a",
+                                         "b",
+                                         "\xE2\x96\x81"
+                                         "a",
+                                         "ab"};
+    static const float scores[] = {0, 0, 0, -5, -6, -7, -2, -1};
+    static const int32_t types[] = {2, 3, 3, 1, 1, 1, 1, 1};
+    static const char needs[] = "a vocabulary without weights";
+    struct gguf_writer w = {0};
+    struct buf file = {0};
+    char *folder = test_folder_create();
+    write_string(&w, "general.architecture", "llama");
+    write_u32(&w, "llama.context_length", 4096);
+    write_string(&w, "tokenizer.ggml.model", "llama");
+    write_strings(&w, "tokenizer.ggml.tokens", tokens, 8);
+    write_array(&w, "tokenizer.ggml.scores", W_F32, scores, 8);
+    write_array(&w, "tokenizer.ggml.token_type", W_I32, types, 8);
+    write_finish(&w, &file);
+    char *path = test_write(folder, "vocab.gguf", file.data, file.length);
+    struct cli run = cli(NULL, "tokenize", "--model", path, "--ids", "ab a", NULL);
+    cr_expect_str_eq(run.out, "1 3 7 6\n", "%s%s", run.out, run.err);
+    cli_free(&run);
+    expect_failed(cli(NULL, "generate", "-p", "a", "--model", path, NULL), "generate", needs);
+    expect_failed(cli(NULL, "info", path, NULL), "info", needs);
+    expect_failed(cli(NULL, "score", "--model", path, "ab", NULL), "score", needs);
+    expect_failed(cli(NULL, "bench", "--model", path, NULL), "bench", needs);
+    mem_free(path);
+    path = test_write(folder, "other.gguf", "GGUG", 4);
+    expect_failed(cli(NULL, "info", path, NULL), "info", "not a GGUF file");
+    mem_free(path);
+    buf_free(&file);
     test_folder_remove(folder);
 }
 

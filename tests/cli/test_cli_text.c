@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli.h"
 #include "support.h"
@@ -326,6 +327,36 @@ Test(cli_info, describes_and_plans) {
     cJSON_Delete(o);
     cli_free(&text);
     cli_free(&run);
+}
+
+/* The folder's model as another program wrote it into one file. */
+Test(cli_info, gguf) {
+    TEST_NEEDS_MODELS("stories260k");
+    TEST_NEEDS_DATA("stories260K.gguf");
+    char *file = path_join(test_data(), "weights-stories260K/stories260K.gguf");
+    char *folder = path_join(test_models(), "stories260k");
+    struct cli run = cli(NULL, "info", file, "--json", NULL), text = cli(NULL, "info", file, NULL);
+    cJSON *o = only(&run);
+    cr_expect_str_eq(cli_string(o, "model.tensor_types"), "48 F32");
+    cr_expect_str_eq(cli_string(o, "model.weight_type"), "f32");
+    cr_expect_eq(cli_number(o, "model.tokenizer_size"), 512);
+    cr_expect_eq(cli_number(o, "model.eos"), 2);
+    cr_expect(strstr(text.out, "tensors: 48 F32"), "%s", text.out);
+    const char *const models[] = {file, folder};
+    struct cli made[2];
+    for (int i = 0; i < 2; i++) {
+        made[i] = cli(NULL, "generate", "-q", "--model", models[i], "-p", "Once upon a time", "--setting",
+                      "temperature=0", "--setting", "temperature=1.5", "--max-tokens", "60", NULL);
+        expect_done(&made[i]);
+    }
+    cr_expect(strstr(made[0].out, ", there was a little girl named Lily."), "%s", made[0].out);
+    cr_expect_str_eq(made[0].out, made[1].out);
+    cJSON_Delete(o);
+    cli_free(&run);
+    cli_free(&text);
+    for (int i = 0; i < 2; i++) cli_free(&made[i]);
+    mem_free(file);
+    mem_free(folder);
 }
 
 Test(cli_info, other_models) {

@@ -228,21 +228,20 @@ Test(data, tiktoken) {
 /* --- llama.cpp --- */
 
 /* NAME.inp: texts between lines that say __ggml_vocab_test__; NAME.out: a line of ids for each. */
-static int check_llamacpp(const char *folder, const char *vocab) {
+static int check_llamacpp(struct tokenizer *t, const char *vocab, unsigned flags, bool comes_back) {
     static const char separator[] = "\n__ggml_vocab_test__\n";
     char inp[256], out[256];
     size_t length;
     int count = 0;
     snprintf(inp, sizeof inp, "llamacpp-vocab/%s.gguf.inp", vocab);
     snprintf(out, sizeof out, "llamacpp-vocab/%s.gguf.out", vocab);
-    struct tokenizer *t = open_data(folder);
     char *texts = read_data(inp, &length), *lists = read_data(out, &length), *list = lists;
     for (char *text = texts; text;) {
         char *end = strstr(text, separator), *line = strchr(list, '\n');
         size_t bytes = end ? (size_t)(end - text) : strlen(text);
         struct ids expected = parse_ids(list, line ? line : list + strlen(list));
-        expect_ids(t, text, bytes, 0, &expected, vocab);
-        expect_round_trip(t, text, bytes);
+        expect_ids(t, text, bytes, flags, &expected, vocab);
+        if (comes_back) expect_round_trip(t, text, bytes);
         ids_free(&expected);
         count++;
         text = end ? end + sizeof separator - 1 : NULL;
@@ -262,13 +261,74 @@ Test(data, llamacpp) {
         char folder[64], vocab[64];
         snprintf(folder, sizeof folder, "hf-tokenizers/%s", cases[i][0]);
         snprintf(vocab, sizeof vocab, "ggml-vocab-%s", cases[i][1]);
-        cr_expect_eq(check_llamacpp(folder, vocab), 47); /* 46 and an empty one */
+        cr_expect_eq(check_llamacpp(open_data(folder), vocab, 0, true), 47); /* 46 and an empty one */
         snprintf(vocab, sizeof vocab, "newer-2026/ggml-vocab-%s", cases[i][1]);
-        cr_expect_eq(check_llamacpp(folder, vocab), 47);
+        cr_expect_eq(check_llamacpp(open_data(folder), vocab, 0, true), 47);
     }
-    check_llamacpp("hf-tokenizers/phi-2", "history/ggml-vocab-phi-2");
-    check_llamacpp("hf-tokenizers/roberta-base", "ggml-vocab-roberta-bpe");
-    check_llamacpp("gpt2-bpe", "ggml-vocab-gpt-2");
+    check_llamacpp(open_data("hf-tokenizers/phi-2"), "history/ggml-vocab-phi-2", 0, true);
+    check_llamacpp(open_data("hf-tokenizers/roberta-base"), "ggml-vocab-roberta-bpe", 0, true);
+    check_llamacpp(open_data("gpt2-bpe"), "ggml-vocab-gpt-2", 0, true);
+}
+
+/* --- vocabularies in GGUF files --- */
+
+static struct tokenizer *open_gguf(const char *vocab) {
+    char name[256];
+    struct tokenizer *t;
+    tempera_error err = {0};
+    snprintf(name, sizeof name, "llamacpp-vocab/%s.gguf", vocab);
+    char *path = data_path(name);
+    cr_assert_eq(tokenizer_open_gguf(&t, path, &err), TEMPERA_OK, "%s", err.message);
+    mem_free(path);
+    return t;
+}
+
+/* All that have ids beside them; llama.cpp gives those for text without special tokens. */
+Test(data, gguf_vocabularies) {
+    static const char *const cases[] = {"gpt-2", "llama-spm",    "phi-3",  "falcon",   "deepseek-coder",
+                                        "mpt",   "deepseek-llm", "refact", "starcoder"};
+    TEST_NEEDS_DATA("llama.cpp vocabularies");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char vocab[64], newer[64];
+        snprintf(vocab, sizeof vocab, "ggml-vocab-%s", cases[i]);
+        snprintf(newer, sizeof newer, "newer-2026/ggml-vocab-%s", cases[i]);
+        cr_expect_eq(check_llamacpp(open_gguf(vocab), vocab, ENCODE_PLAIN_TEXT, true), 47);
+        cr_expect_eq(check_llamacpp(open_gguf(vocab), newer, ENCODE_PLAIN_TEXT, true), 47);
+    }
+}
+
+static void expect_same(const struct tokenizer *a, const struct tokenizer *b, const char *text, size_t length,
+                        const char *what) {
+    struct ids ids = {0};
+    cr_assert_eq(tokenizer_encode(a, text, length, ENCODE_PLAIN_TEXT, &ids, NULL), TEMPERA_OK);
+    expect_ids(b, text, length, ENCODE_PLAIN_TEXT, &ids, what);
+    ids_free(&ids);
+}
+
+/* Scores or merges from GGUF against the model's own tokenizer.json, over real and hostile texts. */
+Test(data, gguf_agrees_with_tokenizer_json) {
+    static const char *const pairs[][2] = {
+        {"gpt2", "gpt-2"}, {"llama-1", "llama-spm"}, {"phi-3-mini", "phi-3"}, {"falcon", "falcon"}};
+    static const char *const corpora[] = {"corpora/tinyshakespeare/input.txt", "corpora/wikitext-2/test.txt"};
+    TEST_NEEDS_DATA("llama.cpp vocabularies");
+    cJSON *naughty = parse_data("naughty-strings/blns.json");
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        char folder[64], vocab[64];
+        snprintf(folder, sizeof folder, "hf-tokenizers/%s", pairs[i][0]);
+        snprintf(vocab, sizeof vocab, "ggml-vocab-%s", pairs[i][1]);
+        struct tokenizer *json = open_data(folder), *gguf = open_gguf(vocab);
+        const cJSON *item;
+        cJSON_ArrayForEach(item, naughty) expect_same(json, gguf, item->valuestring, strlen(item->valuestring), vocab);
+        for (size_t k = 0; k < sizeof corpora / sizeof *corpora; k++) {
+            size_t length;
+            char *text = read_data(corpora[k], &length);
+            expect_same(json, gguf, text, length, vocab);
+            mem_free(text);
+        }
+        tokenizer_free(json);
+        tokenizer_free(gguf);
+    }
+    cJSON_Delete(naughty);
 }
 
 /* --- what comes back --- */

@@ -72,12 +72,9 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int hash_file(struct hash *hash, const char *folder, const char *name) {
+static int hash_file(struct hash *hash, const char *path) {
     enum { CHUNK = 1 << 20 };
-    struct strbuf path = {0};
-    strbuf_printf(&path, "%s/%s", folder, name);
-    hash_text(hash, name);
-    int file = open(path.data, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
     char *chunk = xalloc(CHUNK);
     ssize_t count = file < 0 ? -1 : 1;
     uint64_t length = 0;
@@ -86,10 +83,26 @@ static int hash_file(struct hash *hash, const char *folder, const char *name) {
         length += (uint64_t)count;
     }
     add_length(hash, length);
-    int status = count < 0 ? complain(EXIT_FAILED, "%s: %s", path.data, strerror(errno)) : EXIT_DONE;
+    int status = count < 0 ? complain(EXIT_FAILED, "%s: %s", path, strerror(errno)) : EXIT_DONE;
     if (file >= 0) close(file);
     free(chunk);
+    return status;
+}
+
+static int hash_member(struct hash *hash, const char *folder, const char *name) {
+    struct strbuf path = {0};
+    strbuf_printf(&path, "%s/%s", folder, name);
+    hash_text(hash, name);
+    int status = hash_file(hash, path.data);
     strbuf_free(&path);
+    return status;
+}
+
+/* Of a GGUF file the bytes, whatever it is called. */
+static int hash_single(const char *path, char text[HASH_TEXT]) {
+    struct hash *hash = hash_start();
+    int status = hash_file(hash, path);
+    hash_end(hash, text);
     return status;
 }
 
@@ -97,6 +110,7 @@ int hash_model(const char *folder, char text[HASH_TEXT]) {
     char **names = NULL;
     size_t count = 0;
     DIR *dir = opendir(folder);
+    if (!dir && errno == ENOTDIR) return hash_single(folder, text);
     if (!dir) return complain(EXIT_FAILED, "%s: %s", folder, strerror(errno));
     for (const struct dirent *entry; (entry = readdir(dir));) {
         if (!is_part_of_model(entry->d_name)) continue;
@@ -108,7 +122,7 @@ int hash_model(const char *folder, char text[HASH_TEXT]) {
     struct hash *hash = hash_start();
     int status = EXIT_DONE;
     for (size_t i = 0; i < count; i++) {
-        if (!status) status = hash_file(hash, folder, names[i]);
+        if (!status) status = hash_member(hash, folder, names[i]);
         free(names[i]);
     }
     free(names);

@@ -14,7 +14,8 @@ void hash_bytes(struct hash *hash, const void *bytes, size_t length);
 void hash_text(struct hash *hash, const char *text);
 void hash_end(struct hash *hash, char text[HASH_TEXT]); /* frees it */
 
-/* The files of a model's folder that its samples depend on: config, tokenizer, weights. 0 or the exit status. */
+/* The files of a model's folder that its samples depend on: config, tokenizer, weights; or a GGUF file. 0 or the exit
+ * status. */
 int hash_model(const char *folder, char text[HASH_TEXT]);
 
 #endif
