@@ -1,0 +1,7 @@
+/* bench.h: the commands of `tempera bench`. Each gets what follows its name and returns the exit status. */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+int bench_speed(int argc, char **argv); /* `tempera bench` without a command's name */
+
+#endif
