@@ -6,7 +6,7 @@
 
 #define RANGES " (128-512+128, 16-1024*2)"
 
-const struct arg plan_args[4] = {
+const struct arg plan_args[PLAN_ARGS] = {
     {.name = "prefill",
      .letter = 'p',
      .kind = ARG_INTS,
@@ -59,7 +59,7 @@ static void add_test(struct plan *plan, enum speed_kind kind, int32_t tokens, in
     plan->tests[plan->count++] = (struct speed_test){kind, tokens, batch, depth};
 }
 
-static void add_default(struct int_list *list, const int32_t *values, size_t count) {
+void plan_default(struct int_list *list, const int32_t *values, size_t count) {
     if (list->items) return;
     list->items = xarray(count, sizeof *list->items);
     memcpy(list->items, values, count * sizeof *values);
@@ -71,10 +71,10 @@ static void fill_defaults(struct plan_args *args, int32_t context) {
     int32_t prefill = context > 512 ? 512 : context - 1;
     int32_t decode = context > 140 ? 128 : context - 12;
     if (decode < 1) decode = context > 8 ? context - 6 : 1;
-    add_default(&args->prefill, &prefill, 1);
-    add_default(&args->decode, &decode, 1);
-    add_default(&args->batch, batch, 2);
-    add_default(&args->depth, &depth, 1);
+    plan_default(&args->prefill, &prefill, 1);
+    plan_default(&args->decode, &decode, 1);
+    plan_default(&args->batch, batch, 2);
+    plan_default(&args->depth, &depth, 1);
 }
 
 void plan_make(struct plan *plan, struct plan_args *args, int32_t context) {

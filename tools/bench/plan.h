@@ -21,7 +21,8 @@ void plan_name(char name[PLAN_NAME], const struct speed_test *test);
 struct plan_args {
     struct int_list prefill, decode, depth, batch;
 };
-extern const struct arg plan_args[4];
+enum { PLAN_ARGS = 4 };
+extern const struct arg plan_args[PLAN_ARGS]; /* the last one is batch */
 
 struct plan {
     struct speed_test *tests; /* [count], owned */
@@ -31,6 +32,8 @@ struct plan {
  * to what a short context holds; lists that were given are not changed. */
 void plan_make(struct plan *plan, struct plan_args *args, int32_t context);
 void plan_free(struct plan *plan);
+/* Fills a list that was not given. */
+void plan_default(struct int_list *list, const int32_t *values, size_t count);
 
 /* Longest sequence that a test needs, with prompts computed `step_tokens` at a time. */
 int32_t plan_length(const struct speed_test *test, int32_t step_tokens);

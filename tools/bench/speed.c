@@ -51,6 +51,7 @@ static const struct arg how_args[] = {
 };
 
 static const char notes[] =
+    "Commands: tempera bench compare runs llama.cpp's benchmark beside this one. It explains itself with --help.\n"
     "Tests: ppN computes a prompt of N random token ids and draws one token; tgN generates N tokens after the "
     "first; @dD does so after D tokens that are there already, @bB for B different prompts at once. Tokens per second "
     "count all sequences. Sampling, stop rules and detokenising are always part of the time. Ranges are FIRST-LAST, "
@@ -333,10 +334,10 @@ int bench_speed(int argc, char **argv) {
     const struct arg_command command = {
         .name = "bench",
         .summary = "prefill and decode speed, as shares of what the device can do",
-        .synopsis = "[--model DIR | --random SHAPE] [flags]",
+        .synopsis = "[compare] [--model DIR | --random SHAPE] [flags]",
         .notes = notes,
         .examples = examples,
-        .groups = {{"Tests", plan_args, sizeof plan_args / sizeof *plan_args, &args.plan},
+        .groups = {{"Tests", plan_args, PLAN_ARGS, &args.plan},
                    {"More tests", more_args, sizeof more_args / sizeof *more_args, &args},
                    {"Runs", how_args, sizeof how_args / sizeof *how_args, &args},
                    {"What and how", setup_model_args, 2, &args.setup},
