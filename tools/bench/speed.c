@@ -51,7 +51,8 @@ static const struct arg how_args[] = {
 };
 
 static const char notes[] =
-    "Commands: tempera bench compare runs llama.cpp's benchmark beside this one. It explains itself with --help.\n"
+    "Commands: tempera bench serve-like replays requests that arrive over time, tempera bench compare runs llama.cpp's "
+    "benchmark beside this one. Each explains itself with --help.\n"
     "Tests: ppN computes a prompt of N random token ids and draws one token; tgN generates N tokens after the "
     "first; @dD does so after D tokens that are there already, @bB for B different prompts at once. Tokens per second "
     "count all sequences. Sampling, stop rules and detokenising are always part of the time. Ranges are FIRST-LAST, "
@@ -334,7 +335,7 @@ int bench_speed(int argc, char **argv) {
     const struct arg_command command = {
         .name = "bench",
         .summary = "prefill and decode speed, as shares of what the device can do",
-        .synopsis = "[compare] [--model DIR | --random SHAPE] [flags]",
+        .synopsis = "[serve-like | compare] [--model DIR | --random SHAPE] [flags]",
         .notes = notes,
         .examples = examples,
         .groups = {{"Tests", plan_args, PLAN_ARGS, &args.plan},
