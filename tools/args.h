@@ -21,6 +21,7 @@ struct strbuf;
  * number, FIRST-LAST+STEP or FIRST-LAST*FACTOR; FIRST:LAST:STEP is the same as the second. At most 4,096 numbers. False
  * when it is not so; *why says what a range should have been, and is empty when a number is the fault. */
 bool int_list_parse(struct int_list *list, const char *text, int64_t low, int64_t high, struct strbuf *why);
+void int_list_default(struct int_list *list, const int32_t *values, size_t count); /* fills one that was not given */
 
 enum arg_kind {
     ARG_FLAG,       /* bool: --name */

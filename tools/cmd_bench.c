@@ -9,7 +9,7 @@
 static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-} subcommands[] = {{"serve-like", bench_serve}, {"compare", bench_compare}};
+} subcommands[] = {{"serve-like", bench_serve}, {"sampler", bench_sampler}, {"compare", bench_compare}};
 enum { SUBCOMMANDS = sizeof subcommands / sizeof *subcommands };
 
 int cmd_bench(int argc, char **argv) {

@@ -74,3 +74,10 @@ bool int_list_parse(struct int_list *list, const char *text, int64_t low, int64_
         at += length + 1;
     }
 }
+
+void int_list_default(struct int_list *list, const int32_t *values, size_t count) {
+    if (list->items) return;
+    list->items = xarray(count, sizeof *list->items);
+    memcpy(list->items, values, count * sizeof *values);
+    list->count = count;
+}

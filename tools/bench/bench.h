@@ -4,6 +4,7 @@
 
 int bench_speed(int argc, char **argv); /* `tempera bench` without a command's name */
 int bench_serve(int argc, char **argv);
+int bench_sampler(int argc, char **argv);
 int bench_compare(int argc, char **argv);
 
 #endif

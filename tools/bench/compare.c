@@ -285,12 +285,12 @@ static int compare_run(void *user) {
     struct plan plan = {0};
     struct peer *peers = xarray(args->with.count + 1, sizeof *peers);
     struct rows_view view = {.format = setup_format(&args->setup),
-                             .out = args->setup.out,
+                             .out = args->setup.rows.out,
                              .table = "compare",
                              .columns = {columns},
                              .counts = {sizeof columns / sizeof *columns}};
     progress_allow(!args->setup.common.quiet);
-    plan_default(&args->plan.batch, &one, 1);
+    int_list_default(&args->plan.batch, &one, 1);
     int status = read_peers(args, peers);
     if (!status) status = rows_check(&view);
     if (!status) status = setup_open(&setup, &args->setup);
@@ -316,7 +316,7 @@ int bench_compare(int argc, char **argv) {
         .groups = {{"Comparison", compare_flags, sizeof compare_flags / sizeof *compare_flags, &args},
                    {"Tests", plan_args, PLAN_ARGS - 1, &args.plan},
                    {"What and how", setup_model_args, 2, &args.setup},
-                   {"Rows", setup_output_args, 2, &args.setup},
+                   {"Rows", rows_args, ROWS_ARGS, &args.setup.rows},
                    COMMON_GROUPS(&args.setup.common)}};
     return args_run(&command, argc, argv, compare_run, &args);
 }

@@ -59,22 +59,15 @@ static void add_test(struct plan *plan, enum speed_kind kind, int32_t tokens, in
     plan->tests[plan->count++] = (struct speed_test){kind, tokens, batch, depth};
 }
 
-void plan_default(struct int_list *list, const int32_t *values, size_t count) {
-    if (list->items) return;
-    list->items = xarray(count, sizeof *list->items);
-    memcpy(list->items, values, count * sizeof *values);
-    list->count = count;
-}
-
 static void fill_defaults(struct plan_args *args, int32_t context) {
     static const int32_t batch[] = {1, 16}, depth = 0;
     int32_t prefill = context > 512 ? 512 : context - 1;
     int32_t decode = context > 140 ? 128 : context - 12;
     if (decode < 1) decode = context > 8 ? context - 6 : 1;
-    plan_default(&args->prefill, &prefill, 1);
-    plan_default(&args->decode, &decode, 1);
-    plan_default(&args->batch, batch, 2);
-    plan_default(&args->depth, &depth, 1);
+    int_list_default(&args->prefill, &prefill, 1);
+    int_list_default(&args->decode, &decode, 1);
+    int_list_default(&args->batch, batch, 2);
+    int_list_default(&args->depth, &depth, 1);
 }
 
 void plan_make(struct plan *plan, struct plan_args *args, int32_t context) {

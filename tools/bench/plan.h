@@ -32,8 +32,6 @@ struct plan {
  * to what a short context holds; lists that were given are not changed. */
 void plan_make(struct plan *plan, struct plan_args *args, int32_t context);
 void plan_free(struct plan *plan);
-/* Fills a list that was not given. */
-void plan_default(struct int_list *list, const int32_t *values, size_t count);
 
 /* Longest sequence that a test needs, with prompts computed `step_tokens` at a time. */
 int32_t plan_length(const struct speed_test *test, int32_t step_tokens);

@@ -10,6 +10,22 @@
 #include "output.h"
 #include "rows_database.h"
 
+const struct arg rows_args[ROWS_ARGS] = {
+    {.name = "format",
+     .kind = ARG_CHOICE,
+     .offset = offsetof(struct rows_args, format),
+     .meta = "FORMAT",
+     .text = "how the rows are printed; --json is --format json, sqlite prints nothing",
+     .initial = "table",
+     .choices = ROWS_FORMATS},
+    {.name = "out",
+     .letter = 'o',
+     .kind = ARG_TEXT,
+     .offset = offsetof(struct rows_args, out),
+     .meta = "FILE",
+     .text = "also add the rows, with the time, to this SQLite database"},
+};
+
 /* ---- making ---- */
 
 struct row *rows_add(struct rows *rows) {

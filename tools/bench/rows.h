@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "args.h"
 #include "spread.h"
 #include "strbuf.h"
 
@@ -58,6 +59,13 @@ struct rows_view {
     const char *above, *below; /* lines around the tables; may be NULL */
 };
 #define ROWS_FORMATS "table|markdown|csv|json|sqlite"
+
+/* The flags of a command that prints rows. */
+struct rows_args {
+    const char *format, *out;
+};
+enum { ROWS_ARGS = 2 };
+extern const struct arg rows_args[ROWS_ARGS];
 
 /* Complains, before anything is measured, when the format and the database do not go together or the file cannot be one.
  * 0 or the exit status. */

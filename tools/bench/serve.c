@@ -427,7 +427,7 @@ static int serve_run(void *user) {
     struct goals goals;
     struct rows_view view = {
         .format = setup_format(&args->setup),
-        .out = args->setup.out,
+        .out = args->setup.rows.out,
         .table = "serve",
         .columns = {rate_columns, latency_columns},
         .counts = {sizeof rate_columns / sizeof *rate_columns, sizeof latency_columns / sizeof *latency_columns}};
@@ -455,7 +455,7 @@ int bench_serve(int argc, char **argv) {
         .groups = {{"Arrivals", arrival_args, sizeof arrival_args / sizeof *arrival_args, &args},
                    {"Goals and limits", goal_args, sizeof goal_args / sizeof *goal_args, &args},
                    {"What and how", setup_model_args, 2, &args.setup},
-                   {"Rows", setup_output_args, 2, &args.setup},
+                   {"Rows", rows_args, ROWS_ARGS, &args.setup.rows},
                    COMMON_GROUPS(&args.setup.common)}};
     return args_run(&command, argc, argv, serve_run, &args);
 }

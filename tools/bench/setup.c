@@ -22,22 +22,6 @@ const struct arg setup_model_args[2] = {
      .initial = "greedy"},
 };
 
-const struct arg setup_output_args[2] = {
-    {.name = "format",
-     .kind = ARG_CHOICE,
-     .offset = offsetof(struct setup_args, format),
-     .meta = "FORMAT",
-     .text = "how the rows are printed; --json is --format json, sqlite prints nothing",
-     .initial = "table",
-     .choices = ROWS_FORMATS},
-    {.name = "out",
-     .letter = 'o',
-     .kind = ARG_TEXT,
-     .offset = offsetof(struct setup_args, out),
-     .meta = "FILE",
-     .text = "also add the rows, with the time, to this SQLite database"},
-};
-
 int setup_sampler(tempera_sampling *sampling, const char *text, const char *what) {
     tempera_error err;
     *sampling = tempera_sampling_default();
@@ -76,7 +60,7 @@ int setup_ceilings(struct setup *setup) {
 }
 
 const char *setup_format(const struct setup_args *args) {
-    return args->common.json ? "json" : args->format;
+    return args->common.json ? "json" : args->rows.format;
 }
 
 void setup_figures(struct row *row, const struct setup *setup) {

@@ -7,12 +7,12 @@
 
 struct setup_args {
     struct common_args common;
-    const char *random, *sampler, *format, *out;
+    struct rows_args rows;
+    const char *random, *sampler;
 };
 #define SETUP_DEFAULTS                                                                                                 \
-    { .common = common_defaults, .format = "table" }
-extern const struct arg setup_model_args[2];  /* random, sampler */
-extern const struct arg setup_output_args[2]; /* format, out */
+    { .common = common_defaults, .rows.format = "table" }
+extern const struct arg setup_model_args[2]; /* random, sampler */
 
 /* What is measured with, and what the device can do. */
 struct setup {

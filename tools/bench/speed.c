@@ -51,8 +51,9 @@ static const struct arg how_args[] = {
 };
 
 static const char notes[] =
-    "Commands: tempera bench serve-like replays requests that arrive over time, tempera bench compare runs llama.cpp's "
-    "benchmark beside this one. Each explains itself with --help.\n"
+    "Commands: tempera bench serve-like replays requests that arrive over time, tempera bench sampler times the draw "
+    "alone, tempera "
+    "bench compare runs llama.cpp's benchmark beside this one. Each explains itself with --help.\n"
     "Tests: ppN computes a prompt of N random token ids and draws one token; tgN generates N tokens after the "
     "first; @dD does so after D tokens that are there already, @bB for B different prompts at once. Tokens per second "
     "count all sequences. Sampling, stop rules and detokenising are always part of the time. Ranges are FIRST-LAST, "
@@ -315,7 +316,7 @@ static int speed_run(void *user) {
     struct text text = {0};
     struct rows_view view = {
         .format = setup_format(&args->setup),
-        .out = args->setup.out,
+        .out = args->setup.rows.out,
         .table = "bench",
         .columns = {rate_columns, latency_columns},
         .counts = {sizeof rate_columns / sizeof *rate_columns, sizeof latency_columns / sizeof *latency_columns}};
@@ -335,14 +336,14 @@ int bench_speed(int argc, char **argv) {
     const struct arg_command command = {
         .name = "bench",
         .summary = "prefill and decode speed, as shares of what the device can do",
-        .synopsis = "[serve-like | compare] [--model DIR | --random SHAPE] [flags]",
+        .synopsis = "[serve-like | sampler | compare] [--model DIR | --random SHAPE] [flags]",
         .notes = notes,
         .examples = examples,
         .groups = {{"Tests", plan_args, PLAN_ARGS, &args.plan},
                    {"More tests", more_args, sizeof more_args / sizeof *more_args, &args},
                    {"Runs", how_args, sizeof how_args / sizeof *how_args, &args},
                    {"What and how", setup_model_args, 2, &args.setup},
-                   {"Rows", setup_output_args, 2, &args.setup},
+                   {"Rows", rows_args, ROWS_ARGS, &args.setup.rows},
                    COMMON_GROUPS(&args.setup.common)}};
     return args_run(&command, argc, argv, speed_run, &args);
 }
