@@ -280,6 +280,23 @@ void tempera_stats_reset(tempera_engine *engine);
 tempera_status tempera_measure(tempera_engine *engine, double *read_bytes_per_second, double *flops,
                                tempera_error *err);
 
+/* Draws without a model: sampling->n tokens from each row of logits. */
+typedef struct tempera_draws {
+    const float *logits; /* [rows, vocab_size] */
+    int32_t rows, vocab_size;
+    const tempera_sampling
+        *sampling;       /* rows * n at most 1,048,576; what moves along a text is as for its first token */
+    int32_t repetitions; /* 1 … 1,048,576 */
+} tempera_draws;
+
+/* Times the draw alone, on the device, instruction set and threads of the options (other options are not looked at): as in
+ * a step of an engine, of sequences that have 256 tokens of prompt and 256 generated ones (what penalties look at).
+ * seconds[repetitions] is the time of all rows together, each time at another position; one draw before them is not
+ * counted. *used, which may be NULL, gets device, device_name, instructions and threads, and is 0 elsewhere. On failure
+ * seconds may be written. */
+tempera_status tempera_measure_draw(const tempera_engine_options *options, const tempera_draws *draws, double *seconds,
+                                    tempera_plan *used, tempera_error *err);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
