@@ -60,13 +60,13 @@ void store_bind_text(sqlite3_stmt *statement, int index, const char *text) {
         sqlite3_bind_null(statement, index);
 }
 
-static char *column_text(sqlite3_stmt *statement, int index) {
+char *store_column_text(sqlite3_stmt *statement, int index) {
     const char *text = (const char *)sqlite3_column_text(statement, index);
     return text ? xdup(text, (size_t)sqlite3_column_bytes(statement, index)) : NULL;
 }
 
 /* One number of a query without parameters; false after complaining. */
-static bool query_number(struct store *store, const char *sql, int64_t *value) {
+bool store_query_number(struct store *store, const char *sql, int64_t *value) {
     sqlite3_stmt *statement;
     if (store_prepare(store, &statement, sql)) return false;
     int row = store_next_row(store, statement);
@@ -155,9 +155,9 @@ static int open_database(struct store *store) {
 static int check_schema(struct store *store, bool *empty) {
     int64_t tables, application, version;
     *empty = false;
-    if (!query_number(store, "SELECT count(*) FROM sqlite_schema", &tables) ||
-        !query_number(store, "PRAGMA application_id", &application) ||
-        !query_number(store, "PRAGMA user_version", &version))
+    if (!store_query_number(store, "SELECT count(*) FROM sqlite_schema", &tables) ||
+        !store_query_number(store, "PRAGMA application_id", &application) ||
+        !store_query_number(store, "PRAGMA user_version", &version))
         return EXIT_FAILED;
     if (tables == 0 && application == 0 && version == 0) {
         *empty = true;
@@ -259,30 +259,30 @@ void store_rollback(struct store *store) {
 }
 
 /* True when there is nothing to read yet. */
-static bool is_empty(struct store *store) {
+bool store_is_empty(struct store *store) {
     int64_t tables = 0;
-    return !store->db || (query_number(store, "SELECT count(*) FROM sqlite_schema", &tables) && tables == 0);
+    return !store->db || (store_query_number(store, "SELECT count(*) FROM sqlite_schema", &tables) && tables == 0);
 }
 
 /* ---- manifest ---- */
 
 /* *value NULL: there is none. */
-static int read_manifest(struct store *store, const char *key, char **value) {
+int store_read_manifest(struct store *store, const char *key, char **value) {
     sqlite3_stmt *statement;
     *value = NULL;
-    if (is_empty(store)) return EXIT_DONE;
+    if (store_is_empty(store)) return EXIT_DONE;
     int status = store_prepare(store, &statement, "SELECT value FROM manifest WHERE key = ?");
     if (status) return status;
     store_bind_text(statement, 1, key);
     int row = store_next_row(store, statement);
-    if (row > 0) *value = column_text(statement, 0);
+    if (row > 0) *value = store_column_text(statement, 0);
     sqlite3_finalize(statement);
     return row < 0 ? EXIT_FAILED : EXIT_DONE;
 }
 
 char *store_manifest(struct store *store, const char *key) {
     char *value;
-    read_manifest(store, key, &value);
+    store_read_manifest(store, key, &value);
     return value;
 }
 
@@ -297,7 +297,7 @@ int store_manifest_set(struct store *store, const char *key, const char *value) 
 
 int store_claim(struct store *store, const char *key, const char *value, const char *what) {
     char *there;
-    int status = read_manifest(store, key, &there);
+    int status = store_read_manifest(store, key, &there);
     if (status) return status;
     if (!there)
         status = store_manifest_set(store, key, value);
@@ -306,458 +306,6 @@ int store_claim(struct store *store, const char *key, const char *value, const c
                           what, there, value);
     free(there);
     return status;
-}
-
-/* ---- prompts ---- */
-
-static char *json_array_text(char *const *items, size_t count) {
-    struct json j = {0};
-    if (count == 0) return NULL;
-    json_array(&j, NULL);
-    for (size_t i = 0; i < count; i++) json_text(&j, NULL, items[i]);
-    json_end(&j);
-    return j.out.data;
-}
-
-static int add_prompt(struct store *store, int64_t index, const struct sweep_prompt *prompt) {
-    sqlite3_stmt *statement;
-    struct strbuf tokens = {0};
-    int status = store_prepare(store, &statement, "INSERT INTO prompts VALUES(?, ?, ?, ?, ?, ?, ?, ?)");
-    if (status) return status;
-    char *references = json_array_text(prompt->references, prompt->reference_count);
-    char *choices = json_array_text(prompt->choices, prompt->choice_count);
-    tokens_blob_write(&tokens, prompt->tokens.ids, prompt->tokens.count);
-    sqlite3_bind_int64(statement, 1, index);
-    store_bind_text(statement, 2, prompt->id);
-    store_bind_text(statement, 3, prompt->text);
-    sqlite3_bind_blob64(statement, 4, tokens.data ? tokens.data : "", tokens.length, SQLITE_STATIC);
-    store_bind_text(statement, 5, references);
-    store_bind_text(statement, 6, choices);
-    store_bind_text(statement, 7, prompt->answer);
-    store_bind_text(statement, 8, prompt->test);
-    status = store_finish(store, statement);
-    strbuf_free(&tokens);
-    free(references);
-    free(choices);
-    return status;
-}
-
-int store_add_prompts(struct store *store, const struct sweep_prompts *prompts) {
-    int status = EXIT_DONE;
-    for (size_t i = 0; i < prompts->count && !status; i++) status = add_prompt(store, (int64_t)i, &prompts->items[i]);
-    return status;
-}
-
-/* A JSON array of strings, as json_array_text wrote it. */
-static bool read_array(const char *text, char ***items, size_t *count) {
-    cJSON *array = text ? cJSON_Parse(text) : NULL;
-    bool good = !text || cJSON_IsArray(array);
-    const cJSON *item;
-    cJSON_ArrayForEach(item, array) {
-        if (!cJSON_IsString(item)) {
-            good = false;
-            break;
-        }
-        *items = xgrow(*items, *count + 1, sizeof **items);
-        (*items)[(*count)++] = xdup(item->valuestring, strlen(item->valuestring));
-    }
-    cJSON_Delete(array);
-    return good;
-}
-
-static bool read_prompt(sqlite3_stmt *row, struct sweep_prompt *prompt) {
-    size_t bytes = (size_t)sqlite3_column_bytes(row, 3);
-    *prompt = (struct sweep_prompt){.id = column_text(row, 1), .text = column_text(row, 2)};
-    prompt->tokens.count = bytes / 4;
-    prompt->tokens.ids = xarray(prompt->tokens.count + 1, sizeof *prompt->tokens.ids);
-    tokens_blob_read(prompt->tokens.ids, sqlite3_column_blob(row, 3), prompt->tokens.count);
-    prompt->answer = column_text(row, 6);
-    prompt->test = column_text(row, 7);
-    return prompt->id && prompt->text && bytes % 4 == 0 &&
-           read_array((const char *)sqlite3_column_text(row, 4), &prompt->references, &prompt->reference_count) &&
-           read_array((const char *)sqlite3_column_text(row, 5), &prompt->choices, &prompt->choice_count);
-}
-
-int store_load_prompts(struct store *store, struct sweep_prompts *prompts) {
-    sqlite3_stmt *statement;
-    int row, status;
-    *prompts = (struct sweep_prompts){0};
-    if (is_empty(store)) return EXIT_DONE;
-    status =
-        store_prepare(store, &statement,
-                      "SELECT prompt, id, text, tokens, reference, choices, answer, test FROM prompts ORDER BY prompt");
-    if (status) return status;
-    while (!status && (row = store_next_row(store, statement)) != 0) {
-        if (row < 0) {
-            status = EXIT_FAILED;
-            break;
-        }
-        prompts->items = xgrow(prompts->items, prompts->count + 1, sizeof *prompts->items);
-        bool good = read_prompt(statement, &prompts->items[prompts->count++]);
-        if (!good || sqlite3_column_int64(statement, 0) != (int64_t)prompts->count - 1)
-            status = complain(EXIT_FAILED, "%s: prompt %zu is damaged", store->path, prompts->count - 1);
-    }
-    sqlite3_finalize(statement);
-    return status;
-}
-
-/* ---- points ---- */
-
-static int find_point(struct store *store, const char *key, int64_t *point) {
-    sqlite3_stmt *statement;
-    *point = -1;
-    int status = store_prepare(store, &statement, "SELECT point FROM points WHERE key = ?");
-    if (status) return status;
-    store_bind_text(statement, 1, key);
-    int row = store_next_row(store, statement);
-    if (row > 0) *point = sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return row < 0 ? EXIT_FAILED : EXIT_DONE;
-}
-
-static void bind_field(sqlite3_stmt *statement, int index, const tempera_sampling *sampling,
-                       const struct field_info *field) {
-    if (field->kind == FIELD_FLOAT) {
-        sqlite3_bind_double(statement, index, field_number(sampling, field));
-    } else if (field->kind == FIELD_SEED) {
-        struct strbuf text = {0};
-        field_show(&text, sampling, field);
-        sqlite3_bind_text(statement, index, text.data, -1, SQLITE_TRANSIENT);
-        strbuf_free(&text);
-    } else {
-        sqlite3_bind_int64(statement, index, (int64_t)field_number(sampling, field));
-    }
-}
-
-void store_point_columns(struct strbuf *b) {
-    strbuf_text(b, "name, key, sources, samples");
-    for (size_t i = 0; i < SAMPLING_FIELDS; i++)
-        if (field_is_identity(&field_info[i])) strbuf_printf(b, ", %s", field_info[i].name);
-    strbuf_text(b, ", sampling_order, independent");
-}
-
-static bool name_is_taken(struct store *store, const char *name) {
-    sqlite3_stmt *statement;
-    if (store_prepare(store, &statement, "SELECT 1 FROM points WHERE name = ?")) return false;
-    store_bind_text(statement, 1, name);
-    bool taken = store_next_row(store, statement) > 0;
-    sqlite3_finalize(statement);
-    return taken;
-}
-
-/* Commands that differ in what their points share give them the same names: "NAME (2)" is the second. Owned. */
-static char *free_name(struct store *store, const char *name) {
-    struct strbuf tried = {0};
-    strbuf_text(&tried, name);
-    for (int k = 2; name_is_taken(store, tried.data); k++) {
-        strbuf_clear(&tried);
-        strbuf_printf(&tried, "%s (%d)", name, k);
-    }
-    return tried.data;
-}
-
-static int insert_point(struct store *store, const struct sweep_point *point) {
-    sqlite3_stmt *statement;
-    struct strbuf sql = {0};
-    char order[160];
-    strbuf_text(&sql, "INSERT INTO points(");
-    store_point_columns(&sql);
-    strbuf_text(&sql, ", point) VALUES(");
-    for (size_t i = 0; i < SAMPLING_FIELDS; i++)
-        if (field_is_identity(&field_info[i])) strbuf_text(&sql, "?, ");
-    strbuf_text(&sql, "?, ?, ?, ?, ?, ?, (SELECT ifnull(max(point) + 1, 0) FROM points))");
-    int status = store_prepare(store, &statement, sql.data);
-    strbuf_free(&sql);
-    if (status) return status;
-    struct json sources = {0};
-    json_object(&sources, NULL);
-    setting_source_json(&sources, &point->source);
-    json_end(&sources);
-    char *name = free_name(store, point->name);
-    store_bind_text(statement, 1, name);
-    store_bind_text(statement, 2, point->key);
-    store_bind_text(statement, 3, sources.out.data);
-    sqlite3_bind_int64(statement, 4, 0); /* store_add_points raises it */
-    int at = 5;
-    for (size_t i = 0; i < SAMPLING_FIELDS; i++)
-        if (field_is_identity(&field_info[i])) bind_field(statement, at++, &point->sampling, &field_info[i]);
-    tempera_order_format(&point->sampling.order, order, sizeof order);
-    store_bind_text(statement, at++, order);
-    sqlite3_bind_int(statement, at, point->sampling.independent);
-    status = store_finish(store, statement);
-    strbuf_free(&sources.out);
-    free(name);
-    return status;
-}
-
-static int raise_samples(struct store *store, int64_t point, int32_t samples) {
-    sqlite3_stmt *statement;
-    int status = store_prepare(store, &statement, "UPDATE points SET samples = max(samples, ?) WHERE point = ?");
-    if (status) return status;
-    sqlite3_bind_int64(statement, 1, samples);
-    sqlite3_bind_int64(statement, 2, point);
-    return store_finish(store, statement);
-}
-
-int store_add_points(struct store *store, const struct point_list *list, int32_t *point) {
-    for (size_t i = 0; i < list->count; i++) {
-        int64_t found;
-        int status = find_point(store, list->items[i].key, &found);
-        if (!status && found < 0) {
-            status = insert_point(store, &list->items[i]);
-            if (!status) status = find_point(store, list->items[i].key, &found);
-        }
-        if (!status) status = raise_samples(store, found, list->items[i].samples);
-        if (status) return status;
-        point[i] = (int32_t)found;
-    }
-    return EXIT_DONE;
-}
-
-/* The scalars of a stored setting. False when a value is not one of its field's. */
-static bool read_sampling(sqlite3_stmt *row, int first, tempera_sampling *sampling) {
-    int at = first;
-    *sampling = tempera_sampling_default();
-    for (size_t i = 0; i < SAMPLING_FIELDS; i++) {
-        if (!field_is_identity(&field_info[i])) continue;
-        const char *text = field_info[i].kind == FIELD_BOOL ? sqlite3_column_int(row, at) ? "true" : "false"
-                                                            : (const char *)sqlite3_column_text(row, at);
-        at++;
-        if (!text || tempera_sampling_set(sampling, field_info[i].name, text, NULL) != TEMPERA_OK) return false;
-    }
-    const char *order = (const char *)sqlite3_column_text(row, at);
-    if (!order || tempera_order_parse(order, &sampling->order, NULL) != TEMPERA_OK) return false;
-    sampling->independent = sqlite3_column_int(row, at + 1) != 0;
-    return true;
-}
-
-int store_load_points(struct store *store, struct stored_points *points) {
-    sqlite3_stmt *statement;
-    struct strbuf sql = {0};
-    int row, status;
-    *points = (struct stored_points){0};
-    if (is_empty(store)) return EXIT_DONE;
-    strbuf_text(&sql, "SELECT point, ");
-    store_point_columns(&sql);
-    strbuf_text(&sql, " FROM points ORDER BY point");
-    status = store_prepare(store, &statement, sql.data);
-    strbuf_free(&sql);
-    if (status) return status;
-    while (!status && (row = store_next_row(store, statement)) != 0) {
-        if (row < 0) {
-            status = EXIT_FAILED;
-            break;
-        }
-        points->items = xgrow(points->items, points->count + 1, sizeof *points->items);
-        struct stored_point *p = &points->items[points->count++];
-        *p = (struct stored_point){.point = sqlite3_column_int(statement, 0),
-                                   .name = column_text(statement, 1),
-                                   .key = column_text(statement, 2),
-                                   .samples = sqlite3_column_int(statement, 4)};
-        if (!p->name || !p->key || p->point < 0 || p->samples < 0 || !read_sampling(statement, 5, &p->sampling))
-            status = complain(EXIT_FAILED, "%s: point %d is damaged", store->path, (int)p->point);
-    }
-    sqlite3_finalize(statement);
-    return status;
-}
-
-void stored_points_free(struct stored_points *points) {
-    for (size_t i = 0; i < points->count; i++) {
-        free(points->items[i].name);
-        free(points->items[i].key);
-    }
-    free(points->items);
-    *points = (struct stored_points){0};
-}
-
-/* ---- samples ---- */
-
-int store_add_sample(struct store *store, const struct sample_record *record, const void *stats, size_t stats_size) {
-    struct strbuf tokens = {0};
-    int status = EXIT_DONE;
-    if (!store->insert)
-        status = store_prepare(store, &store->insert,
-                               "INSERT INTO samples(prompt, point, sample, tokens, text, finish, error, stats, fork)"
-                               " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)");
-    if (status) return status;
-    sqlite3_stmt *insert = store->insert;
-    tokens_blob_write(&tokens, record->tokens, record->token_count);
-    sqlite3_bind_int64(insert, 1, record->prompt);
-    sqlite3_bind_int64(insert, 2, record->point);
-    sqlite3_bind_int64(insert, 3, record->sample);
-    sqlite3_bind_blob64(insert, 4, tokens.data ? tokens.data : "", tokens.length, SQLITE_STATIC);
-    sqlite3_bind_blob64(insert, 5, record->text_length ? record->text : "", record->text_length, SQLITE_STATIC);
-    store_bind_text(insert, 6, tempera_finish_name(record->finish));
-    store_bind_text(insert, 7, record->error && record->error[0] ? record->error : NULL);
-    sqlite3_bind_blob64(insert, 8, stats_size ? stats : "", stats_size, SQLITE_STATIC);
-    if (record->fork == FORK_UNKNOWN)
-        sqlite3_bind_null(insert, 9);
-    else
-        sqlite3_bind_int64(insert, 9, record->fork);
-    if (sqlite3_step(insert) != SQLITE_DONE) status = store_fail(store);
-    sqlite3_reset(insert);
-    sqlite3_clear_bindings(insert);
-    strbuf_free(&tokens);
-    return status;
-}
-
-static bool finish_of(const char *name, tempera_finish *finish) {
-    for (int f = TEMPERA_FINISH_LENGTH; name && f <= TEMPERA_FINISH_ERROR; f++)
-        if (strcmp(name, tempera_finish_name((tempera_finish)f)) == 0) {
-            *finish = (tempera_finish)f;
-            return true;
-        }
-    return false;
-}
-
-static const char *keep_bytes(struct sample_set *set, const void *bytes, size_t length) {
-    char *copy = sample_set_keep(set, length + 1);
-    if (length) memcpy(copy, bytes, length);
-    copy[length] = 0;
-    return copy;
-}
-
-/* Columns: point, sample, tokens, text, finish, error, stats, fork, verdict. */
-static bool read_sample(sqlite3_stmt *row, struct sample_set *set, struct sample_record *record, int32_t vocab_size) {
-    size_t bytes = (size_t)sqlite3_column_bytes(row, 2);
-    record->point = sqlite3_column_int(row, 0);
-    record->sample = sqlite3_column_int(row, 1);
-    record->token_count = bytes / 4;
-    int32_t *tokens = sample_set_keep(set, bytes);
-    tokens_blob_read(tokens, sqlite3_column_blob(row, 2), record->token_count);
-    record->tokens = tokens;
-    record->text_length = (size_t)sqlite3_column_bytes(row, 3);
-    record->text = keep_bytes(set, sqlite3_column_blob(row, 3), record->text_length);
-    const char *error = (const char *)sqlite3_column_text(row, 5);
-    record->error = error ? keep_bytes(set, error, strlen(error)) : "";
-    int64_t fork = sqlite3_column_int64(row, 7);
-    bool fork_known = sqlite3_column_type(row, 7) != SQLITE_NULL;
-    record->fork = fork_known ? (int32_t)fork : FORK_UNKNOWN;
-    record->verdict = sqlite3_column_type(row, 8) == SQLITE_NULL ? -1 : sqlite3_column_int(row, 8) != 0;
-    for (size_t i = 0; i < record->token_count; i++)
-        if (tokens[i] < 0 || tokens[i] >= vocab_size) return false;
-    if (fork_known && (fork < 0 || (size_t)fork > record->token_count)) return false;
-    return bytes % 4 == 0 && record->point >= 0 && record->sample >= 0 &&
-           finish_of((const char *)sqlite3_column_text(row, 4), &record->finish) &&
-           stats_blob_read(set, record, sqlite3_column_blob(row, 6), (size_t)sqlite3_column_bytes(row, 6));
-}
-
-static int vocabulary(struct store *store, int32_t *size) {
-    char *text;
-    int64_t value = 0;
-    int status = read_manifest(store, "vocab_size", &text);
-    if (status) return status;
-    bool good = text && parse_int(text, 1, INT32_MAX, &value);
-    free(text);
-    *size = (int32_t)value;
-    return good ? EXIT_DONE : complain(EXIT_FAILED, "%s: its manifest has no vocab_size", store->path);
-}
-
-int store_load_samples(struct store *store, int32_t prompt, struct sample_set *set) {
-    sqlite3_stmt *statement;
-    int32_t vocab_size;
-    int row;
-    *set = (struct sample_set){0};
-    if (is_empty(store)) return EXIT_DONE;
-    int status = vocabulary(store, &vocab_size);
-    if (!status)
-        status = store_prepare(store, &statement,
-                               "SELECT point, sample, tokens, text, finish, error, stats, fork, verdict FROM samples"
-                               " WHERE prompt = ? ORDER BY point, sample");
-    if (status) return status;
-    sqlite3_bind_int64(statement, 1, prompt);
-    while (!status && (row = store_next_row(store, statement)) != 0) {
-        if (row < 0) {
-            status = EXIT_FAILED;
-            break;
-        }
-        if ((set->count & (set->count + 1)) == 0)
-            set->items = xgrow(set->items, 2 * set->count + 1, sizeof *set->items);
-        struct sample_record *record = &set->items[set->count++];
-        *record = (struct sample_record){.prompt = prompt};
-        if (!read_sample(statement, set, record, vocab_size))
-            status = complain(EXIT_FAILED, "%s: sample %d of prompt %d and point %d is damaged", store->path,
-                              (int)record->sample, (int)prompt, (int)record->point);
-    }
-    sqlite3_finalize(statement);
-    return status;
-}
-
-int store_count_samples(struct store *store, int64_t *count) {
-    *count = 0;
-    if (is_empty(store)) return EXIT_DONE;
-    return query_number(store, "SELECT count(*) FROM samples", count) ? EXIT_DONE : EXIT_FAILED;
-}
-
-int store_each_key(struct store *store, int32_t prompt, void (*body)(void *user, int32_t point, int32_t sample),
-                   void *user) {
-    sqlite3_stmt *statement;
-    int row;
-    int status =
-        store_prepare(store, &statement, "SELECT point, sample FROM samples WHERE prompt = ? ORDER BY point, sample");
-    if (status) return status;
-    sqlite3_bind_int64(statement, 1, prompt);
-    while ((row = store_next_row(store, statement)) > 0)
-        body(user, sqlite3_column_int(statement, 0), sqlite3_column_int(statement, 1));
-    sqlite3_finalize(statement);
-    return row < 0 ? EXIT_FAILED : EXIT_DONE;
-}
-
-int store_each_tokens(struct store *store, int32_t prompt, void (*body)(void *user, const struct sample_record *record),
-                      void *user) {
-    sqlite3_stmt *statement;
-    int32_t *tokens = NULL;
-    int row;
-    int status = store_prepare(
-        store, &statement, "SELECT point, sample, tokens, fork FROM samples WHERE prompt = ? ORDER BY point, sample");
-    if (status) return status;
-    sqlite3_bind_int64(statement, 1, prompt);
-    while ((row = store_next_row(store, statement)) > 0) {
-        size_t count = (size_t)sqlite3_column_bytes(statement, 2) / 4;
-        tokens = xgrow(tokens, count + 1, sizeof *tokens);
-        tokens_blob_read(tokens, sqlite3_column_blob(statement, 2), count);
-        const struct sample_record record = {
-            .prompt = prompt,
-            .point = sqlite3_column_int(statement, 0),
-            .sample = sqlite3_column_int(statement, 1),
-            .tokens = tokens,
-            .token_count = count,
-            .fork = sqlite3_column_type(statement, 3) == SQLITE_NULL ? FORK_UNKNOWN : sqlite3_column_int(statement, 3)};
-        body(user, &record);
-    }
-    free(tokens);
-    sqlite3_finalize(statement);
-    return row < 0 ? EXIT_FAILED : EXIT_DONE;
-}
-
-static void bind_key(sqlite3_stmt *statement, int first, const struct sample_record *record) {
-    sqlite3_bind_int64(statement, first, record->prompt);
-    sqlite3_bind_int64(statement, first + 1, record->point);
-    sqlite3_bind_int64(statement, first + 2, record->sample);
-}
-
-int store_set_fork(struct store *store, const struct sample_record *record) {
-    sqlite3_stmt *statement;
-    int status =
-        store_prepare(store, &statement, "UPDATE samples SET fork = ? WHERE prompt = ? AND point = ? AND sample = ?");
-    if (status) return status;
-    sqlite3_bind_int64(statement, 1, record->fork);
-    bind_key(statement, 2, record);
-    return store_finish(store, statement);
-}
-
-int store_set_verdict(struct store *store, const struct sample_record *record, const char *output, size_t length) {
-    sqlite3_stmt *statement;
-    int status = store_prepare(
-        store, &statement, "UPDATE samples SET verdict = ?, output = ? WHERE prompt = ? AND point = ? AND sample = ?");
-    if (status) return status;
-    if (record->verdict < 0)
-        sqlite3_bind_null(statement, 1);
-    else
-        sqlite3_bind_int(statement, 1, record->verdict);
-    sqlite3_bind_blob64(statement, 2, length ? output : "", length, SQLITE_STATIC);
-    bind_key(statement, 3, record);
-    return store_finish(store, statement);
 }
 
 /* ---- runs ---- */
@@ -782,7 +330,7 @@ int store_add_run(struct store *store, const struct run_record *run) {
 int store_load_runs(struct store *store, struct run_record *total) {
     sqlite3_stmt *statement;
     *total = (struct run_record){.build = "", .command = ""};
-    if (is_empty(store)) return EXIT_DONE;
+    if (store_is_empty(store)) return EXIT_DONE;
     int status = store_prepare(store, &statement,
                                "SELECT total(seconds), sum(samples), sum(generated_tokens), sum(row_steps),"
                                " sum(prompt_tokens) FROM runs");

@@ -28,4 +28,12 @@ void store_uri(struct strbuf *b, const char *path, const char *query);
 /* Columns of the table points but `point`, separated by commas. */
 void store_point_columns(struct strbuf *b);
 
+/* A column as text of its own, NULL for SQL's NULL. */
+char *store_column_text(sqlite3_stmt *statement, int index);
+/* One number of a query without parameters; false after complaining. */
+bool store_query_number(struct store *store, const char *sql, int64_t *value);
+bool store_is_empty(struct store *store); /* nothing was written yet */
+/* store_manifest that tells a failure from an absent key: *value is NULL when there is none. */
+int store_read_manifest(struct store *store, const char *key, char **value);
+
 #endif
