@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cjson/cJSON.h>
-
 #include "store_internal.h"
 
 enum { APPLICATION_ID = 0x746d7072, SCHEMA_VERSION = 1 };
