@@ -277,6 +277,11 @@ static void more_scale(struct gguf_writer *w) {
     write_f32(w, "llama.residual_scale", 0.25f);
 }
 
+static void more_files(struct gguf_writer *w) {
+    write_key(w, "split.count", W_U16);
+    write_bytes(&w->values, 3, 2);
+}
+
 static void more_heads(struct gguf_writer *w) {
     write_u32(w, "gpt2.attention.head_count_kv", 2);
 }
@@ -320,6 +325,8 @@ Test(gguf_model, refused) {
            "llama.rope.scaling.type: \"dynamic\" is not supported");
     refuse("llama", &(struct conversion){.more = more_factor}, TEMPERA_UNSUPPORTED,
            "llama.rope.scaling.attn_factor: 0.5 is not supported");
+    refuse("llama", &(struct conversion){.more = more_files}, TEMPERA_UNSUPPORTED,
+           "one of 3 files of a model: not supported, join them first");
     refuse("llama", &(struct conversion){.more = more_scale}, TEMPERA_UNSUPPORTED,
            "llama.residual_scale: 0.25 is not supported");
     refuse("gpt2", &(struct conversion){.more = more_heads}, TEMPERA_FORMAT,
