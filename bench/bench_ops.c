@@ -1,6 +1,6 @@
 /* bench_ops.c: a backend's ops at the shapes of a real model, against the ceilings measured in the same run.
  *
- *     bench_ops [--device cpu|cuda|simt] [--type f32|f16|bf16] [--threads N] [--instructions NAME]
+ *     bench_ops [--device cpu|cuda|simt] [--type f32|f16|bf16|q8|q4] [--threads N] [--instructions NAME]
  *               [--only linear|step|attention|pack] [--seconds S] [--clock wall|cpu]
  *
  * The cpu runs every type unless one is given; a device keeps pages and operands in one type, bf16 unless another is given.
@@ -131,7 +131,7 @@ enum { BATCH_COUNT = sizeof BATCHES / sizeof BATCHES[0] };
 static double weight_bytes(const struct linear_run *r) {
     double bytes = 0;
     for (int i = 0; i < r->count; i++)
-        bytes += (double)r->weight[i].N * r->weight[i].K * (double)weight_type_size(r->weight[i].type);
+        bytes += (double)r->b->op->linear_bytes(r->b->backend, r->weight[i].type, r->weight[i].N, r->weight[i].K);
     return bytes;
 }
 
@@ -171,7 +171,7 @@ static void bench_step(const struct bench *b, float *in, float *out, enum weight
         w[4 * l + 2] = weight(b, type, F, D);
         w[4 * l + 3] = weight(b, type, D, F);
     }
-    w[COUNT - 1] = weight(b, type, V, D);
+    w[COUNT - 1] = weight(b, type == WEIGHT_Q4 ? WEIGHT_Q8 : type, V, D); /* as models are packed */
     double single = 0;
     for (int i = 0; i < BATCH_COUNT; i++) {
         struct linear_run r = {b, w, COUNT, in, out, BATCHES[i]};
@@ -183,7 +183,7 @@ static void bench_step(const struct bench *b, float *in, float *out, enum weight
         report(b, name, t, weight_bytes(&r), linear_flop(&r));
     }
     for (int i = 0; i < COUNT; i++)
-        b->op->free(b->backend, w[i].data, b->op->linear_bytes(b->backend, type, w[i].N, w[i].K));
+        b->op->free(b->backend, w[i].data, b->op->linear_bytes(b->backend, w[i].type, w[i].N, w[i].K));
 }
 
 /* ---- attention ----------------------------------------------------------------------------------------------------- */
@@ -262,8 +262,8 @@ static void bench_attention(const struct bench *b, float *qkv, float *out) {
 static void bench_pack(const struct bench *b) {
     const size_t count = (size_t)V * D;
     float *rows = malloc(count * sizeof *rows);
-    for (size_t i = 0; i < count; i++) rows[i] = (float)i;
-    for (int i = 0; i < 2 * WEIGHT_TYPE_COUNT; i++) {
+    for (size_t i = 0; i < count; i++) rows[i] = (float)(i % 1021);
+    for (int i = 0; i < 2 * (b->info.quantised ? WEIGHT_PACKED_COUNT : WEIGHT_TYPE_COUNT); i++) {
         enum weight_type type = (enum weight_type)(i / 2);
         struct linear_weight w = {.type = type, .N = i % 2 ? F : V, .K = i % 2 ? V * D / F : D};
         size_t bytes = b->op->linear_bytes(b->backend, type, w.N, w.K);
@@ -292,9 +292,9 @@ static void bench_pack(const struct bench *b) {
 static bool choose_types(struct bench *b, const char *device, const char *type) {
     bool cpu = strcmp(device, "cpu") == 0;
     b->first_type = cpu ? WEIGHT_F32 : WEIGHT_BF16;
-    b->last_type = WEIGHT_BF16;
+    b->last_type = cpu ? WEIGHT_Q4 : WEIGHT_BF16;
     if (!type) return true;
-    for (enum weight_type t = WEIGHT_F32; t < WEIGHT_TYPE_COUNT; t++)
+    for (enum weight_type t = WEIGHT_F32; t < (cpu ? WEIGHT_PACKED_COUNT : WEIGHT_TYPE_COUNT); t++)
         if (strcmp(type, weight_type_name(t)) == 0) {
             b->first_type = b->last_type = t;
             return true;
@@ -318,7 +318,7 @@ int main(int argc, char **argv) {
     tempera_error why = {0};
     b.op = backend_find(device, &why);
     if (!b.op || !choose_types(&b, device, only_type)) {
-        fprintf(stderr, "bench_ops: %s\n", b.op ? "--type is f32, f16 or bf16" : why.message);
+        fprintf(stderr, "bench_ops: %s\n", b.op ? "--type is f32, f16, bf16, or on the cpu q8 or q4" : why.message);
         return 1;
     }
     MUST(b.op->open(&b.backend, &options, err));

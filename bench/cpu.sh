@@ -33,7 +33,7 @@ table() { # title, flags …
     echo "Rates are tokens per second, greedy, sampling included; a share is of what the ceilings measured in the same run allow."
 } >"$out"
 
-for dtype in f32 bf16; do
+for dtype in f32 bf16 q8 q4; do
     table "GPT-2 124M, $dtype" --random gpt2 --dtype "$dtype" -p 512 -n 128 -b 1,2,4,8,16,32,64 -r 5
 done
 table "GPT-2 124M, bf16, at depth" --random gpt2 --dtype bf16 -p 0 -n 64 -b 1 -d 0,512,896 -r 5

@@ -178,20 +178,14 @@ static bool set_choice(const struct arg *arg, const char *value, const char **ou
 }
 
 static bool set_ints(const struct arg *arg, const char *value, struct int_list *out) {
-    free(out->items);
-    *out = (struct int_list){0};
-    for (const char *at = value;;) {
-        size_t length = strcspn(at, ",");
-        char *word = xdup(at, length);
-        int64_t number = 0;
-        bool good = parse_int(word, (int64_t)arg->low, (int64_t)arg->high, &number);
-        free(word);
-        if (!good) return bad_number(arg, value);
-        out->items = xgrow(out->items, out->count + 1, sizeof *out->items);
-        out->items[out->count++] = (int32_t)number;
-        if (!at[length]) return true;
-        at += length + 1;
-    }
+    struct strbuf why = {0};
+    bool good = int_list_parse(out, value, (int64_t)arg->low, (int64_t)arg->high, &why);
+    if (!good && why.length)
+        bad_value(arg, why.data, value);
+    else if (!good)
+        bad_number(arg, value);
+    strbuf_free(&why);
+    return good;
 }
 
 static bool set_value(const struct arg *arg, void *base, const char *value) {

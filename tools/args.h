@@ -16,6 +16,12 @@ struct int_list {
     int32_t *items;
     size_t count;
 };
+struct strbuf;
+/* Replaces the list by the numbers of "1,4,16-64*2": numbers in low … high (0 or more), and ranges FIRST-LAST, of every
+ * number, FIRST-LAST+STEP or FIRST-LAST*FACTOR; FIRST:LAST:STEP is the same as the second. At most 4,096 numbers. False
+ * when it is not so; *why says what a range should have been, and is empty when a number is the fault. */
+bool int_list_parse(struct int_list *list, const char *text, int64_t low, int64_t high, struct strbuf *why);
+void int_list_default(struct int_list *list, const int32_t *values, size_t count); /* fills one that was not given */
 
 enum arg_kind {
     ARG_FLAG,       /* bool: --name */
@@ -24,7 +30,7 @@ enum arg_kind {
     ARG_TEXTS,      /* struct text_list; may be repeated */
     ARG_CHOICE,     /* const char *, one of the words of `choices`, separated by | */
     ARG_INT,        /* int32_t in low … high */
-    ARG_INTS,       /* struct int_list, "1,2,16", each in low … high; a repetition replaces it */
+    ARG_INTS,       /* struct int_list, "1,2,16-64*2", each in low … high; a repetition replaces it */
     ARG_SIZE,       /* size_t: bytes, or with a suffix K, M, G, T (powers of 1024) */
     ARG_FIELD,      /* any number: set() keeps and checks it; the row gives its range and default */
     ARG_FIELD_BOOL, /* set() gets "true", or what follows "=" */

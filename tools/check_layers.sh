@@ -24,7 +24,7 @@ rule() { # of a path; sets $allowed
     src/engine/*) allowed='base/|text/|model/|backend/(backend|draw_score)\.h$|engine/|tempera/tempera\.h$' ;;
     src/api.c) allowed='base/|engine/|tempera/tempera\.h$' ;;
     kernels/*) allowed='base/(draw_math|philox|scatter)\.h$|kernels/|cuda_(runtime|runtime_api|fp16|bf16)\.h$|simt_device\.h$' ;;
-    tools/*) allowed='base/|tempera/|cjson/|sqlite3\.h$|xxhash\.h$|zlib\.h$|sweep/[a-z0-9_]+\.h$|[a-z0-9_]+\.h$' ;;
+    tools/*) allowed='base/|tempera/|cjson/|sqlite3\.h$|xxhash\.h$|zlib\.h$|(bench|sweep)/[a-z0-9_]+\.h$|[a-z0-9_]+\.h$' ;;
     *) return 1 ;;
     esac
 }

@@ -100,8 +100,12 @@ void tempera_model_sampling(const tempera_model *model, tempera_sampling *sampli
 typedef struct tempera_engine tempera_engine;
 
 typedef struct tempera_engine_options {
-    const char *device;       /* "auto" (a GPU where there is one), "cpu", "cuda" */
-    const char *dtype;        /* "auto" (as in the files; bf16 for quantised ones), "f32", "bf16", "f16" */
+    const char *device; /* "auto" (a GPU where there is one), "cpu", "cuda" */
+    /* "auto" (as in the files; bf16 for quantised ones), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised when the engine opens, to
+     * integers of 8 or 4 bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4" embeddings and head are q8),
+     * with the inputs of matrix products at 8 bits. TEMPERA_UNSUPPORTED on other devices, and for weights that are not
+     * finite */
+    const char *dtype;
     const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
     int32_t threads;          /* cpu: 0 = every processor this process may use */
     int32_t context;          /* longest prompt + completion, tokens; 0 = the model's */
@@ -275,6 +279,23 @@ void tempera_stats_reset(tempera_engine *engine);
 /* Ceilings of the device, measured now (about 0.5 s): bytes/s of a streaming read, fp32 flop/s. */
 tempera_status tempera_measure(tempera_engine *engine, double *read_bytes_per_second, double *flops,
                                tempera_error *err);
+
+/* Draws without a model: sampling->n tokens from each row of logits. */
+typedef struct tempera_draws {
+    const float *logits; /* [rows, vocab_size] */
+    int32_t rows, vocab_size;
+    const tempera_sampling
+        *sampling;       /* rows * n at most 1,048,576; what moves along a text is as for its first token */
+    int32_t repetitions; /* 1 … 1,048,576 */
+} tempera_draws;
+
+/* Times the draw alone, on the device, instruction set and threads of the options (other options are not looked at): as in
+ * a step of an engine, of sequences that have 256 tokens of prompt and 256 generated ones (what penalties look at).
+ * seconds[repetitions] is the time of all rows together, each time at another position; one draw before them is not
+ * counted. *used, which may be NULL, gets device, device_name, instructions and threads, and is 0 elsewhere. On failure
+ * seconds may be written. */
+tempera_status tempera_measure_draw(const tempera_engine_options *options, const tempera_draws *draws, double *seconds,
+                                    tempera_plan *used, tempera_error *err);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

@@ -109,8 +109,19 @@ struct batch_view {
 
 /* ---- weights -------------------------------------------------------------------------------------------------- */
 
-enum weight_type { WEIGHT_F32, WEIGHT_F16, WEIGHT_BF16, WEIGHT_TYPE_COUNT };
-size_t weight_type_size(enum weight_type type);
+/* Up to WEIGHT_TYPE_COUNT, types of single elements, which tensors of files, operands and KV pages have too. Beyond, the
+ * quantised types, which only packed matrices have: integers of 8 and 4 bits with a scale for every 32 inputs of a row
+ * (cpu_quant.h), on backends with info.quantised. */
+enum weight_type {
+    WEIGHT_F32,
+    WEIGHT_F16,
+    WEIGHT_BF16,
+    WEIGHT_TYPE_COUNT,
+    WEIGHT_Q8 = WEIGHT_TYPE_COUNT,
+    WEIGHT_Q4,
+    WEIGHT_PACKED_COUNT,
+};
+size_t weight_type_size(enum weight_type type);      /* bytes of an element; not of the quantised types */
 const char *weight_type_name(enum weight_type type); /* "f32" … */
 
 /* Random weights that a device can make itself: element i of the tensor is table[pick(stream, i)] (base/scatter.h). */
@@ -246,6 +257,7 @@ struct backend_info {
     int32_t page_tokens;              /* tokens in a KV page */
     bool run_ahead;                   /* two steps may be in flight, and tokens fed back */
     bool makes_random;                /* linear_pack takes pieces with a random source */
+    bool quantised;                   /* weights may be of the quantised types */
     bool host_memory;                 /* buffers are the host's: it may read them when no step is in flight */
     size_t memory_free, memory_total; /* bytes of the device's own memory; 0: it has none, or cannot tell */
 };
@@ -255,6 +267,7 @@ struct backend;
 struct backend_options {
     int32_t threads;          /* cpu: 0 = all processors this process may use */
     const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
+    bool quantised;           /* weights will be of a quantised type: "auto" is a device that has them */
     bool fast;                /* cuda: linear layers may use whatever is fastest; bits may then depend on the batch */
 };
 
@@ -323,8 +336,8 @@ struct backend {
 /* registry.c: the backends by name. A backend in a module is loaded by the first call that names it; NULL: unknown, or its
  * module is not there (the reason in *err, which may be NULL). */
 const struct backend_ops *backend_find(const char *name, tempera_error *err);
-/* Opens the device of that name. "auto" (or NULL) is cuda where a driver, the module and a usable GPU are found, else cpu;
- * then *note (when given, 160 bytes) says why in one line, and is empty otherwise. */
+/* Opens the device of that name. "auto" (or NULL) is cuda where a driver, the module and a usable GPU are found, else cpu
+ * (as it is for quantised weights); then *note (when given, 160 bytes) says why in one line, and is empty otherwise. */
 enum { BACKEND_NOTE_BYTES = 160 };
 tempera_status backend_open(struct backend **backend, const char *name, const struct backend_options *options,
                             char *note, tempera_error *err);

@@ -27,7 +27,10 @@ static tempera_status open_named(struct backend **backend, const char *name, con
 static tempera_status open_auto(struct backend **backend, const struct backend_options *options, char *note,
                                 tempera_error *err) {
     tempera_error reason = {.message = "no NVIDIA driver was found"};
-    if (!options->instructions && module_has_driver() && open_named(backend, "cuda", options, &reason) == TEMPERA_OK)
+    if (options->quantised)
+        fail(&reason, TEMPERA_UNSUPPORTED, "the CUDA backend has no quantised weights");
+    else if (!options->instructions && module_has_driver() &&
+             open_named(backend, "cuda", options, &reason) == TEMPERA_OK)
         return TEMPERA_OK;
     if (note) snprintf(note, BACKEND_NOTE_BYTES, "using the CPU: %.140s", reason.message);
     return open_named(backend, "cpu", options, err);

@@ -1,21 +1,13 @@
 /* weights.c: what all backends need to know about weights: element types, and what pieces may be. */
 #include "backend/backend.h"
 
-static const struct {
-    const char *name;
-    size_t size;
-} TYPES[WEIGHT_TYPE_COUNT] = {
-    [WEIGHT_F32] = {"f32", 4},
-    [WEIGHT_F16] = {"f16", 2},
-    [WEIGHT_BF16] = {"bf16", 2},
-};
-
 size_t weight_type_size(enum weight_type type) {
-    return TYPES[type].size;
+    return type == WEIGHT_F32 ? 4 : 2;
 }
 
 const char *weight_type_name(enum weight_type type) {
-    return TYPES[type].name;
+    static const char *const names[WEIGHT_PACKED_COUNT] = {"f32", "f16", "bf16", "q8", "q4"};
+    return names[type];
 }
 
 tempera_status weight_pieces_check(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,

@@ -36,18 +36,32 @@ static tempera_status find_weight_type(const char *dtype, const struct model *mo
                                        tempera_error *err) {
     *type = model_weight_type(model);
     if (!dtype || strcmp(dtype, "auto") == 0) return TEMPERA_OK;
-    for (int t = 0; t < WEIGHT_TYPE_COUNT; t++) {
+    for (int t = 0; t < WEIGHT_PACKED_COUNT; t++) {
         if (strcmp(dtype, weight_type_name((enum weight_type)t)) != 0) continue;
         *type = (enum weight_type)t;
         return TEMPERA_OK;
     }
-    return fail(err, TEMPERA_INVALID_ARGUMENT, "dtype \"%s\" is unknown; known are auto, f32, f16, bf16", dtype);
+    return fail(err, TEMPERA_INVALID_ARGUMENT, "dtype \"%s\" is unknown; known are auto, f32, f16, bf16, q8, q4",
+                dtype);
 }
 
-static tempera_status open_backend(struct backend **backend, char note[BACKEND_NOTE_BYTES],
+/* A device that does not have the type is refused here, so that nothing is planned or packed on it. */
+static tempera_status open_backend(struct backend **backend, char note[BACKEND_NOTE_BYTES], const struct model *model,
                                    const tempera_engine_options *o, tempera_error *err) {
-    struct backend_options options = {.threads = o->threads, .instructions = o->instructions, .fast = o->fast};
-    return backend_open(backend, o->device, &options, note, err);
+    enum weight_type type;
+    TRY(find_weight_type(o->dtype, model, &type, err));
+    struct backend_options options = {.threads = o->threads,
+                                      .instructions = o->instructions,
+                                      .quantised = type >= WEIGHT_TYPE_COUNT,
+                                      .fast = o->fast};
+    TRY(backend_open(backend, o->device, &options, note, err));
+    struct backend_info info;
+    (*backend)->ops->info(*backend, &info);
+    if (!options.quantised || info.quantised) return TEMPERA_OK;
+    (*backend)->ops->close(*backend);
+    *backend = NULL;
+    return fail(err, TEMPERA_UNSUPPORTED, "the %s backend has no quantised weights: dtype \"%s\" needs device cpu",
+                info.name, weight_type_name(type));
 }
 
 /* How many pages: what the options ask for, at least one full context. */
@@ -179,7 +193,7 @@ tempera_status engine_plan(tempera_plan *plan, const struct model *model, const 
     struct network_plan network;
     TRY(check_options(options, err));
     char note[BACKEND_NOTE_BYTES];
-    TRY(open_backend(&backend, note, options, err));
+    TRY(open_backend(&backend, note, model, options, err));
     tempera_status status = make_plan(plan, &network, model, tokenizer, backend, options, err);
     memcpy(plan->device_note, note, sizeof note);
     backend->ops->close(backend);
@@ -212,7 +226,7 @@ tempera_status engine_open(struct engine **engine, const struct model *model, co
     memcpy(e->eos, eos, (size_t)eos_count * sizeof *eos);
     e->text.max = (size_t)1 << 30;
     char note[BACKEND_NOTE_BYTES];
-    TRY_GOTO(open_backend(&e->backend, note, options, err));
+    TRY_GOTO(open_backend(&e->backend, note, model, options, err));
     TRY_GOTO(make_plan(&e->plan, &network, model, tokenizer, e->backend, options, err));
     memcpy(e->plan.device_note, note, sizeof note);
     TRY_GOTO(check_memory(&e->plan, err));

@@ -48,14 +48,19 @@ static void layout_rope(struct weights *weights, const struct hparams *hp, int32
     weights->rope_local = local;
 }
 
+enum weight_type packed_type(const struct parameter *p, enum weight_type type) {
+    return type == WEIGHT_Q4 && p->layer < 0 ? WEIGHT_Q8 : type;
+}
+
 bool weights_layout(struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
                     const struct backend *backend, enum weight_type type, int32_t context, char *base, size_t *bytes) {
     struct region region = {.base = base};
     for (size_t i = 0; i < list->count; i++) {
         const struct parameter *p = &list->items[i];
-        void *data = p->matrix ? region_take(&region, backend->ops->linear_bytes(backend, type, p->N, p->K))
+        const enum weight_type packed = packed_type(p, type);
+        void *data = p->matrix ? region_take(&region, backend->ops->linear_bytes(backend, packed, p->N, p->K))
                                : region_floats(&region, (size_t)p->N, 1);
-        if (base) place(weights, p, data, type);
+        if (base) place(weights, p, data, packed);
     }
     layout_rope(base ? weights : NULL, hp, context, &region);
     if (base && hp->tied) tie_head(weights);
@@ -159,7 +164,10 @@ static tempera_status load_matrix(const struct loader *l, const struct parameter
         piece[r].groups = run->groups;
         piece[r].stride = run->stride;
     }
-    return l->backend->ops->linear_pack(l->backend, target_of(l->weights, p), piece, p->runs, err);
+    tempera_error why = {0};
+    tempera_status status = l->backend->ops->linear_pack(l->backend, target_of(l->weights, p), piece, p->runs, &why);
+    if (status == TEMPERA_OK) return TEMPERA_OK;
+    return fail(err, status, "%s: %s", p->source[0].name, why.message);
 }
 
 /* A matrix that the backend cannot read as it lies in the file. */

@@ -102,6 +102,10 @@ uint64_t random_stream(const struct source *source, uint64_t seed);
 void random_fill(void *out, enum weight_type type, const struct source *source, const struct parameter *parameter,
                  uint64_t seed);
 
+/* The type that a matrix is packed in when the weights are to be of `type`: with Q4, what lies outside the layers (the
+ * embedding, positions and the head) is kept in Q8. */
+enum weight_type packed_type(const struct parameter *p, enum weight_type type);
+
 /* Where each parameter lies in one region of device memory. base NULL: only counts. The vectors' and
  * matrices' pointers in *weights (whose layer array exists) are set when base is given. False: the bytes do
  * not fit size_t. */

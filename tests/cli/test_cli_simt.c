@@ -50,6 +50,16 @@ Test(cli_simt, every_fault_is_one_line, .timeout = 600) {
     }
 }
 
+Test(cli_simt, quantised_weights_are_refused_in_one_line, .timeout = 600) {
+    if (!simt_is_built()) cr_skip_test("the simt module was not built");
+    struct cli run = cli(NULL, "generate", "--device", "simt", "--dtype", "q4", "-p", "Once upon", NULL);
+    cr_expect_eq(run.status, 1, "status %d", run.status);
+    cr_expect(cli_one_line(run.err), "%s", run.err);
+    cr_expect(strstr(run.err, "the simt backend has no quantised weights: dtype \"q4\" needs device cpu"), "%s",
+              run.err);
+    cli_free(&run);
+}
+
 Test(cli_simt, the_text_does_not_depend_on_when_streams_run, .timeout = 600) {
     if (!simt_is_built()) cr_skip_test("the simt module was not built");
     struct cli late = generate();

@@ -31,9 +31,12 @@ static const char *const prompts[PROMPTS] = {
     "The cat",
 };
 
+static const char *dtype; /* of the weights; NULL: as in the files */
+
 static tempera_engine_options options(void) {
     tempera_engine_options o = tempera_engine_options_default();
     o.device = test_device();
+    o.dtype = dtype;
     o.threads = 1;
     return o;
 }
@@ -312,6 +315,22 @@ static void check_all(const char *folder) {
 Test(invariance, demo_model) {
     TEST_NEEDS_DEVICE();
     check_all(test_demo_model());
+}
+
+/* Quantised weights have kernels, tiles and packing of their own. */
+static void check_quantised(const char *type) {
+    TEST_NEEDS_DEVICE();
+    if (test_device_is_emulated()) cr_skip_test("no quantised weights there");
+    dtype = type;
+    check_all(test_demo_model());
+}
+
+Test(invariance, demo_model_q8) {
+    check_quantised("q8");
+}
+
+Test(invariance, demo_model_q4) {
+    check_quantised("q4");
 }
 
 Test(invariance, stories260k) {

@@ -49,7 +49,7 @@ Test(plan, is_what_gets_allocated) {
     static const char *const names[] = {"gpt2", "gpt_neox", "llama",       "phi_qk",
                                         "phi3", "gemma2",   "gemma3_text", "qwen2"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        for (int type = 0; type < WEIGHT_TYPE_COUNT; type++) check_allocation(names[i], (enum weight_type)type);
+        for (int type = 0; type < WEIGHT_PACKED_COUNT; type++) check_allocation(names[i], (enum weight_type)type);
 }
 
 static tempera_status try_limits(struct backend_limits limits, tempera_error *err) {

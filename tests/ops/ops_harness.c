@@ -20,6 +20,10 @@ enum weight_type ops_page_types(const struct ops_target *target) {
     return ops_tensor(target) ? WEIGHT_TYPE_COUNT : WEIGHT_F32 + 1;
 }
 
+enum weight_type ops_packed_types(const struct ops_target *target) {
+    return ops_tensor(target) ? WEIGHT_TYPE_COUNT : WEIGHT_PACKED_COUNT;
+}
+
 bool ops_open(struct ops *o, const struct ops_target *target, int threads, const struct backend_limits *limits) {
     *o = (struct ops){.call = backend_find(target->backend, NULL), .tensor = ops_tensor(target)};
     if (!o->call) return false;

@@ -18,6 +18,8 @@ extern const int OPS_TARGET_COUNT;
 bool ops_tensor(const struct ops_target *target);
 /* How many of the types KV pages differ in: the cpu's are fp32 whatever the weights are. */
 enum weight_type ops_page_types(const struct ops_target *target);
+/* How many types packed matrices have: the cpu's may be quantised. */
+enum weight_type ops_packed_types(const struct ops_target *target);
 
 /* An open backend with everything that was allocated on it. All functions end the test when they fail. */
 struct ops {

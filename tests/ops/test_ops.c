@@ -186,7 +186,7 @@ Test(ops_linear, fused_is_the_same) {
     static const struct { int32_t T, D, F; } SHAPES[] = {{1, 64, 172}, {3, 33, 50}, {17, 257, 65}, {65, 48, 96}};
     FOR_TARGETS(target)
     for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
-        for (int type = 0; type < WEIGHT_TYPE_COUNT; type++)
+        for (int type = 0; type < (int)ops_packed_types(target); type++)
             check_fused(target, (enum weight_type)type, SHAPES[i].T, SHAPES[i].D, SHAPES[i].F);
 }
 
@@ -229,7 +229,7 @@ Test(ops_linear, rows_are_pure) {
     static const struct { int32_t N, K; } SHAPES[] = {{3, 1}, {257, 33}, {130, 801}, {1600, 65}};
     FOR_TARGETS(target)
     for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
-        for (enum weight_type type = WEIGHT_F32; type < WEIGHT_TYPE_COUNT; type++)
+        for (enum weight_type type = WEIGHT_F32; type < ops_packed_types(target); type++)
             check_purity(target, SHAPES[i].N, SHAPES[i].K, type);
 }
 

@@ -13,8 +13,8 @@ struct browser;
 struct browser *browser_start(void);
 void browser_stop(struct browser *browser);
 
-/* Opens a file and waits until the page says that it is drawn (data-ready on its root). Milliseconds from the start of the
- * navigation until then, by the page's own clock; negative when it was not ready after `limit_seconds`. */
+/* Opens a file and waits until the page says that it is drawn (data-ready on its root). Milliseconds from the start of
+ * the navigation until then, by the page's own clock; negative when it was not ready after `limit_seconds`. */
 double browser_open(struct browser *browser, const char *path, double limit_seconds);
 /* Waits until an expression is true; false after `limit_seconds`. */
 bool browser_until(struct browser *browser, const char *expression, double limit_seconds);

@@ -170,6 +170,11 @@ void pause_seconds(double seconds) {
     }
 }
 
+void wait_for_file(const char *path, const char *or_path) {
+    for (int i = 0; i < 12000 && !is_there(path) && !is_there(or_path); i++) pause_seconds(0.005);
+    cr_assert(is_there(path) || is_there(or_path), "%s did not appear", path);
+}
+
 /* ---- databases ---- */
 
 void db_execute(const char *path, const char *sql) {

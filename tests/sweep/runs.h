@@ -35,6 +35,7 @@ char *read_file_text(const char *path, size_t *length); /* NULL when it cannot b
 void copy_file(const char *from, const char *to);
 bool is_there(const char *path);
 void pause_seconds(double seconds);
+void wait_for_file(const char *path, const char *or_path); /* until one of them is there; a minute at most */
 
 /* By SQL, around the program's own code. */
 void db_execute(const char *path, const char *sql);

@@ -196,7 +196,7 @@ Test(shards, slurm) {
     cr_expect_eq(wait_for(launch_rank("1", "2"), NULL), 0);
     cr_expect(is_there("all.db.part-2-of-2") && !is_there("all.db"));
     pid_t killed = launch_rank("0", "2"); /* what it leaves, early or late, is gone on with */
-    while (!is_there("all.db.part-1-of-2.partial-wal") && !is_there("all.db")) pause_seconds(0.005);
+    wait_for_file("all.db.part-1-of-2.partial-wal", "all.db");
     kill(killed, SIGKILL);
     wait_for(killed, NULL);
     if (!is_there("all.db")) cr_expect_eq(wait_for(launch_rank("0", "2"), NULL), 0);

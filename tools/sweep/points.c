@@ -381,12 +381,12 @@ static void free_point(struct sweep_point *point) {
 }
 
 struct place {
-    const char *key;
+    const char *text; /* key or name */
     size_t index;
 };
 static int compare_places(const void *a, const void *b) {
     const struct place *x = a, *y = b;
-    int order = strcmp(x->key, y->key);
+    int order = strcmp(x->text, y->text);
     return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
@@ -397,7 +397,7 @@ static void drop_repetitions(struct point_list *list) {
     size_t kept = 0;
     for (size_t i = 0; i < list->count; i++) places[i] = (struct place){list->items[i].key, i};
     qsort(places, list->count, sizeof *places, compare_places);
-    for (size_t i = 1; i < list->count; i++) again[places[i].index] = strcmp(places[i - 1].key, places[i].key) == 0;
+    for (size_t i = 1; i < list->count; i++) again[places[i].index] = strcmp(places[i - 1].text, places[i].text) == 0;
     for (size_t i = 0; i < list->count; i++) {
         if (again[i])
             free_point(&list->items[i]);
@@ -407,6 +407,18 @@ static void drop_repetitions(struct point_list *list) {
     list->count = kept;
     free(places);
     free(again);
+}
+
+static int check_names(const struct point_list *list) {
+    struct place *places = xarray(list->count, sizeof *places);
+    int status = EXIT_DONE;
+    for (size_t i = 0; i < list->count; i++) places[i] = (struct place){list->items[i].name, i};
+    qsort(places, list->count, sizeof *places, compare_places);
+    for (size_t i = 1; i < list->count && !status; i++)
+        if (strcmp(places[i - 1].text, places[i].text) == 0)
+            status = complain(EXIT_USAGE, "two different points are called \"%s\"", places[i].text);
+    free(places);
+    return status;
 }
 
 static int check_count(const struct point_args *args, double points) {
@@ -423,8 +435,9 @@ static int make_points(struct making *making, const struct grid *grids) {
         status = add_named(making, args->sampling.settings.items[i]);
     if (args->presets && !status) status = add_presets(making);
     if (making->list->count == 0 && !status) status = add_base(making);
-    if (!status) drop_repetitions(making->list);
-    return status;
+    if (status) return status;
+    drop_repetitions(making->list);
+    return check_names(making->list);
 }
 
 int point_list_make(struct point_list *list, const struct point_args *args, const tempera_model *model) {

@@ -436,6 +436,26 @@ void store_point_columns(struct strbuf *b) {
     strbuf_text(b, ", sampling_order, independent");
 }
 
+static bool name_is_taken(struct store *store, const char *name) {
+    sqlite3_stmt *statement;
+    if (store_prepare(store, &statement, "SELECT 1 FROM points WHERE name = ?")) return false;
+    store_bind_text(statement, 1, name);
+    bool taken = store_next_row(store, statement) > 0;
+    sqlite3_finalize(statement);
+    return taken;
+}
+
+/* Commands that differ in what their points share give them the same names: "NAME (2)" is the second. Owned. */
+static char *free_name(struct store *store, const char *name) {
+    struct strbuf tried = {0};
+    strbuf_text(&tried, name);
+    for (int k = 2; name_is_taken(store, tried.data); k++) {
+        strbuf_clear(&tried);
+        strbuf_printf(&tried, "%s (%d)", name, k);
+    }
+    return tried.data;
+}
+
 static int insert_point(struct store *store, const struct sweep_point *point) {
     sqlite3_stmt *statement;
     struct strbuf sql = {0};
@@ -453,7 +473,8 @@ static int insert_point(struct store *store, const struct sweep_point *point) {
     json_object(&sources, NULL);
     setting_source_json(&sources, &point->source);
     json_end(&sources);
-    store_bind_text(statement, 1, point->name);
+    char *name = free_name(store, point->name);
+    store_bind_text(statement, 1, name);
     store_bind_text(statement, 2, point->key);
     store_bind_text(statement, 3, sources.out.data);
     sqlite3_bind_int64(statement, 4, 0); /* store_add_points raises it */
@@ -465,6 +486,7 @@ static int insert_point(struct store *store, const struct sweep_point *point) {
     sqlite3_bind_int(statement, at, point->sampling.independent);
     status = store_finish(store, statement);
     strbuf_free(&sources.out);
+    free(name);
     return status;
 }
 

@@ -1,6 +1,7 @@
 /* sweep_report.c: `tempera sweep report`: a database as one page to look at.
  *
- * WHAT THE PAGE HOLDS (page.h says how), written here and in report_texts.c and report_next.c, read by the scripts in page/.
+ * WHAT THE PAGE HOLDS (page.h says how), written here, in report_texts.c and in report_next.c, read by the scripts in
+ * page/.
  * JSON "data":
  *   title; manifest: [[key, value], ...]; runs: {seconds, samples, generated_tokens, row_steps, prompt_tokens, build,
  *   command}; samples, vocab_size, units, units_are_samples; note: what was left out, or ""; seeds: [text, ...]
@@ -14,14 +15,16 @@
  *   next: {available, why, prompts (the first so many), top, chains: [heading], plane: {temperature, top_p}}
  * Blocks, little-endian columns one after another:
  *   cells-METRIC: f64 [setting][prompt]; units-METRIC, where the units are samples: f64 [setting][unit]
- *   texts-PROMPT: u32 nodes, samples, tokens (of all samples); the trie's nodes, parents first: u32 distance to the parent
- *       (0: none), i32 token; the samples by setting, then index: i32 setting, i32 sample, i32 end (node of the last token,
- *       -1: none), u32 token count, i32 fork, u32 bytes of text (2^32 - 1: the spellings of the first `shown` tokens), u32
- *       shown; u16 [nodes] code of the model's log-probability, i16 [tokens] what the final one's code is more; u8 finish,
- *       u8 verdict, u8 right (1, 0, 255: not known); the texts. A code is -log p in steps of 1/1024 nat.
+ *   texts-PROMPT: u32 nodes, samples, tokens (of all samples);
+ *       of the trie's nodes, parents first: u32 distance to the parent (0: none), i32 token;
+ *       of the samples, by setting, then index: i32 setting, i32 sample, i32 end (node of the last token, -1: none), u32
+ *       token count, i32 fork, u32 bytes of text (2^32 - 1: what its first `shown` tokens spell), u32 shown;
+ *       u16 [nodes] code of the model's log-probability, i16 [tokens] what the final one's code is more;
+ *       u8 finish, u8 verdict, u8 right (1, 0, 255: not known) of the samples; the texts.
+ *       A code is -log p in steps of 1/1024 nat.
  *   pieces: u32 count; u32 id, u32 bytes, u8 special; the spellings
- *   next-PROMPT: i32 token[top]; f32 raw[top], entropy; i32 kept[chains]; f32 mass[chains], final[chains][top], plane
- *       log-probability [400]; i32 plane kept [400] */
+ *   next-PROMPT: i32 token[top]; f32 raw[top], entropy; i32 kept[chains]; f32 mass[chains], final[chains][top],
+ *       log-probability of the plane's points [400]; i32 tokens kept there [400] */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -346,7 +349,7 @@ static bool is_axis(size_t field) {
            field != SAMPLING_echo;
 }
 
-/* "fields", and in place[points][REPORT_FIELDS] each point's index into the values; SIZE_MAX: the field does not vary. */
+/* "fields", and in place[points][REPORT_FIELDS] each point's index into the values; SIZE_MAX: it does not vary. */
 static void fields_json(struct json *j, const struct stored_points *points, size_t *place) {
     struct field_value *values = xarray(points->count, sizeof *values);
     json_array(j, "fields");

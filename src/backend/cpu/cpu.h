@@ -4,6 +4,7 @@
  *   linear weight [N, K]  panels of 16 outputs: panel p holds rows 16p … 16p+15 as [K][16] (F32, F16), or [K/2][16][2] for
  *                         BF16, so that one 64-byte load is 16 outputs × 2 inputs. Rows beyond N, and BF16's odd last k,
  *                         are zero. Four panels, 64 outputs, are worked on together: a quad.
+ *                         Quantised types: cpu_quant.h.
  *   KV, one layer         [page][K: [Hkv][Dh][16]] and [page][V: [Hkv][panels of 16 d][16 tokens][16 d]]: a K page is a panel
  *                         whose outputs are keys, a V page is panels whose outputs are head dimensions.
  *
@@ -104,6 +105,7 @@ struct cpu_kernels {
     double (*read_memory)(const float *p, size_t count); /* sums count floats (a multiple of 512) */
     double (*multiply_add)(int64_t rounds);              /* runs rounds * multiply_add_flops operations */
     double multiply_add_flops;
+    const struct cpu_quant_kernels *quant; /* cpu_quant.h */
 };
 
 extern const struct cpu_kernels cpu_kernels_portable;
@@ -121,6 +123,7 @@ struct cpu_scratch {
 struct cpu_backend {
     struct backend base;
     const struct cpu_kernels *kernels;
+    const struct cpu_quant_kernels *quant;
     struct pool *pool;
     int32_t threads;
     char device[96];
@@ -132,7 +135,7 @@ struct cpu_backend {
     size_t kv_bytes;
     float *workspace; /* owns the pointers below */
     size_t workspace_bytes;
-    float *packed;               /* [rows, max_inputs] inputs of a linear layer in tiles */
+    float *packed;               /* [rows, max_inputs] inputs of a linear layer in tiles, or quantised */
     float *normed;               /* [max_logits, D] rows for the head */
     struct cpu_scratch *scratch; /* [threads] */
     float *states;               /* [states_count] chunk states of split attention */
@@ -171,6 +174,9 @@ int64_t cpu_part_start(int64_t items, int part, int parts);
 
 /* cpu_pack.c */
 size_t cpu_panel_bytes(enum weight_type type, int32_t K);
+/* The lane of output row n; beyond the pieces' rows: zeros. */
+struct cpu_lane cpu_lane_of(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
+                            size_t n);
 size_t cpu_linear_bytes(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
 tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
                                const struct weight_piece *pieces, int32_t count, tempera_error *err);

@@ -14,9 +14,11 @@
 #pragma GCC target("avx2,fma,f16c")
 #endif
 
-#define CPU_AVX2  1
-#define CPU_NAME  "avx2"
-#define CPU_TABLE cpu_kernels_avx2
+#define CPU_AVX2    1
+#define CPU_NAME    "avx2"
+#define CPU_TABLE   cpu_kernels_avx2
+#define QUANT_NAME  CPU_NAME
+#define QUANT_TABLE cpu_quant_avx2
 #include "backend/cpu/cpu_variant.h"
 
 #if defined(__clang__)

@@ -15,9 +15,11 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #endif
 
-#define CPU_AVX512 1
-#define CPU_NAME   "avx512"
-#define CPU_TABLE  cpu_kernels_avx512
+#define CPU_AVX512  1
+#define CPU_NAME    "avx512"
+#define CPU_TABLE   cpu_kernels_avx512
+#define QUANT_NAME  CPU_NAME
+#define QUANT_TABLE cpu_quant_avx512
 #include "backend/cpu/cpu_variant.h"
 
 #if defined(__clang__)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_quant.h"
 #include "base/mem.h"
 
 static void cpu_close(struct backend *backend) {
@@ -24,6 +25,7 @@ static tempera_status cpu_open(struct backend **backend, const struct backend_op
     if (!b) return fail_memory(err, sizeof *b, "the cpu backend");
     b->base.ops = &cpu_backend_ops;
     b->kernels = kernels;
+    b->quant = cpu_quant_find(kernels);
     b->threads = options && options->threads > 0 ? options->threads : pool_available_processors();
     cpu_device_name(b->device, sizeof b->device);
     tempera_status status = pool_create(&b->pool, b->threads, err);
@@ -37,8 +39,8 @@ static tempera_status cpu_open(struct backend **backend, const struct backend_op
 
 static void cpu_info(const struct backend *backend, struct backend_info *info) {
     const struct cpu_backend *b = (const struct cpu_backend *)backend;
-    *info =
-        (struct backend_info){.name = "cpu", .threads = b->threads, .page_tokens = PAGE_TOKENS, .host_memory = true};
+    *info = (struct backend_info){
+        .name = "cpu", .threads = b->threads, .page_tokens = PAGE_TOKENS, .host_memory = true, .quantised = true};
     snprintf(info->device, sizeof info->device, "%s", b->device);
     snprintf(info->instructions, sizeof info->instructions, "%s", b->kernels->name);
 }

@@ -7,6 +7,7 @@
 #endif
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_quant.h"
 
 #if defined(__x86_64__)
 /* F16C apart: older compilers do not know its name in __builtin_cpu_supports. */
@@ -41,6 +42,13 @@ const struct cpu_kernels *cpu_kernels_find(const char *name) {
     for (size_t i = 0; i < sizeof SETS / sizeof SETS[0]; i++)
         if ((!name || strcmp(name, SETS[i].kernels->name) == 0) && SETS[i].runs()) return SETS[i].kernels;
     return NULL;
+}
+
+const struct cpu_quant_kernels *cpu_quant_find(const struct cpu_kernels *kernels) {
+#if defined(__x86_64__)
+    if (kernels == &cpu_kernels_avx512 && __builtin_cpu_supports("avx512vnni")) return &cpu_quant_vnni;
+#endif
+    return kernels->quant;
 }
 
 void cpu_device_name(char *name, size_t capacity) {

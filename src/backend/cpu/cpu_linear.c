@@ -7,6 +7,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_quant.h"
 #include "backend/cpu/cpu_transpose.h"
 #include "base/num.h"
 
@@ -175,6 +176,10 @@ tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_strid
         return fail(err, TEMPERA_INVALID_ARGUMENT, "linear layer: %d rows of %d inputs, prepared for %d of %d", (int)T,
                     (int)weight->K, (int)rows, (int)b->max_inputs);
     if (T == 0) return TEMPERA_OK;
+    if (cpu_is_quantised(weight->type)) {
+        cpu_quant_multiply(b, out, out_stride, in, T, weight, e);
+        return TEMPERA_OK;
+    }
     struct multiply_job job = {.b = b,
                                .out = out,
                                .out_stride = out_stride,

@@ -79,8 +79,8 @@ CPU_INLINE void pack_write(void *panel, enum weight_type type, float columns[][P
         for (int64_t i = 0; i < count; i += 2) pack_write_bf16(to + i * PANEL, columns[i], columns[i + 1]);
 }
 
-static void pack_block(void *panel, enum weight_type type, const struct cpu_lane lanes[PANEL], int64_t k,
-                       int64_t count) {
+static inline void pack_block(void *panel, enum weight_type type, const struct cpu_lane lanes[PANEL], int64_t k,
+                              int64_t count) {
     float columns[PACK_K + 1][PANEL];
     const bool contiguous = pack_contiguous(lanes);
     for (int64_t end = k + count; k < end; k += PACK_K) {

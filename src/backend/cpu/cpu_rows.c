@@ -1,5 +1,6 @@
 /* cpu_rows.c: the ops that work on each token apart: embedding, norm, gate. */
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_quant.h"
 #include "base/num.h"
 
 struct embed_job {
@@ -11,6 +12,10 @@ struct embed_job {
 
 /* to [count] = inputs k … of row n of a packed matrix. k is even. */
 static void read_row(float *to, const struct linear_weight *w, int32_t n, int64_t k, int64_t count) {
+    if (cpu_is_quantised(w->type)) {
+        cpu_quant_read(to, w, n, k, count);
+        return;
+    }
     const unsigned char *panel = (const unsigned char *)w->data + (size_t)(n / PANEL) * cpu_panel_bytes(w->type, w->K) +
                                  (size_t)k * PANEL * weight_type_size(w->type);
     const uint16_t *half = (const uint16_t *)(const void *)panel;

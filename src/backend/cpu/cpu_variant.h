@@ -1,8 +1,9 @@
 /* cpu_variant.h: one instruction set's kernels. Included by cpu_portable.c, cpu_avx2.c and cpu_avx512.c after they have
- * chosen the set and named the table. */
+ * chosen the set and named the tables. */
 #include "backend/cpu/cpu_attend.h"
 #include "backend/cpu/cpu_pack_kernel.h"
 #include "backend/cpu/cpu_probe.h"
+#include "backend/cpu/cpu_quant_kernel.h"
 #include "backend/cpu/cpu_row_kernels.h"
 #include "backend/cpu/cpu_tile.h"
 
@@ -22,4 +23,5 @@ const struct cpu_kernels CPU_TABLE = {
     .read_memory = probe_read,
     .multiply_add = probe_multiply_add,
     .multiply_add_flops = PROBE_FLOPS,
+    .quant = &QUANT_TABLE,
 };

@@ -4,6 +4,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_quant.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -54,7 +55,7 @@ static struct workspace_plan plan_workspace(const struct backend_limits *l, int3
     struct workspace_plan p;
     size_t rows = larger((size_t)l->max_tokens, (size_t)l->max_logits), at = 0;
     p.packed = at;
-    at += round_up(rows * max_inputs(l) * sizeof(float), 64);
+    at += round_up(rows * larger(max_inputs(l) * sizeof(float), cpu_quant_input_bytes(max_inputs(l))), 64);
     p.normed = at;
     at += round_up((size_t)l->max_logits * (size_t)l->D * sizeof(float), 64);
     p.scratch = at;

@@ -9,6 +9,12 @@ function compareSection() {
     el("div", {class: "control"}, "p-values adjusted by", choice("Correction", [{value: "holm", text: "Holm"}, {value: "bh", text: "Benjamini–Hochberg"}], view.correction, value => { view.correction = value; draw(); })),
     el("div", {class: "control"}, "Order", choice("Order", [{value: "difference", text: "by difference"}, {value: "order", text: "as run"}], view.sort, value => { view.sort = value; draw(); }))), drawing);
 
+  /* What too few units cannot show, whatever the difference is. */
+  function limits(shown) {
+    const least = Math.pow(2, 1 - data.units), needed = view.correction === "holm" ? shown.length : 1;
+    return least * needed < 0.05 ? "" : ` With ${count(data.units, data.units_are_samples ? "sample" : "prompt")} no p can be below ${pvalue(least)}` +
+      `${needed > 1 ? `, and ${count(shown.length, "comparison")} need one below ${pvalue(0.05 / needed)}` : ""}: more of them, or fewer settings, would tell apart more.`;
+  }
   function draw() {
     const m = metricOf(state.metric), base = view.baseline;
     next(unitsOf(m.name), units => {
@@ -21,7 +27,7 @@ function compareSection() {
       if (!shown.length) return fill(drawing, el("p", {class: "absent"}, "No setting can be compared with this one by this metric."));
       const sign = m.better === "less" ? 1 : -1;
       if (view.sort === "difference") shown.sort((a, b) => sign * (all[a].mean - all[b].mean) || a - b);
-      const width = 250, [low, high] = room([0, ...shown.flatMap(i => [all[i].mean, all[i].low, all[i].high])], .03);
+      const width = 230, [low, high] = room([0, ...shown.flatMap(i => [all[i].mean, all[i].low, all[i].high])], .03);
       const x = linear().domain([low, high]).range([6, width - 6]);
       const scale = el("th", {scope: "col"}), scaleSvg = svgIn(scale, width, 18, "scale");
       for (const value of x.ticks(4)) scaleSvg.append("text").attr("class", "axis").attr("x", x(value)).attr("y", 13).attr("text-anchor", x(value) > width - 24 ? "end" : x(value) < 24 ? "start" : "middle").text(tickText(value));
@@ -50,7 +56,7 @@ function compareSection() {
       fill(drawing, el("div", {class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Paired differences"}, table),
         el("p", {class: "note"}, `Paired over ${data.units_are_samples ? "samples with equal noise" : "prompts"}: what both settings have in common cancels out. p by sign flips, two-sided; ` +
           (view.correction === "holm" ? "Holm's correction keeps the chance of any false finding among all rows below 5%." : "Benjamini–Hochberg's correction keeps the expected share of false findings below 5%.") +
-          " Correlation tells how much pairing gains."));
+          " Correlation tells how much pairing gains." + limits(shown)));
     });
   }
   watch(box, ["metric"], draw);

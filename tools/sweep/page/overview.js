@@ -3,6 +3,14 @@ const NOT_BETTER = "none";
 const metricNames = data.metrics.map(m => m.name);
 const metricIndex = new Map(metricNames.map((name, i) => [name, i]));
 const metricOf = name => data.metrics[metricIndex.get(name)];
+/* "the same for ..." goes on from the metric before it. */
+const metricText = name => {
+  let at = metricIndex.get(name);
+  const own = data.metrics[at].text;
+  if (!own.startsWith("the same")) return own;
+  while (at > 0 && data.metrics[at].text.startsWith("the same")) at--;
+  return `${data.metrics[at].text}; ${own}`;
+};
 const metricTitle = name => name.replace(/^pass_/, "pass@").replace(/_/g, " ");
 const firstMetric = (...names) => names.find(name => metricIndex.has(name)) || metricNames[0];
 const pointName = i => data.points[i].name;
@@ -19,7 +27,8 @@ const DIVERSITY = ["distinct_2", "distinct_2_norm", "unique_ratio", "distinct_1"
 
 /* What the reader of the page has chosen; sections subscribe to the keys they show. */
 const state = {metric: telling(QUALITY), prompt: -1, read: 0, sample: 0, chosen: [], colours: "raw"};
-/* A section is drawn when it comes near the window, and again when what it shows has changed. */
+/* A section is drawn when it comes near the window, and again when what it shows has changed; far ones follow when the
+ * browser has nothing else to do, so that printing and searching find them. */
 const watchers = [];
 const nearness = new IntersectionObserver(entries => {
   for (const entry of entries)
@@ -43,6 +52,20 @@ function set(change) {
     watcher.stale = true;
     refresh(watcher);
   }
+  settleSoon();
+}
+const whenIdle = window.requestIdleCallback || (run => setTimeout(run, 50));
+let settling = 0;
+function settleSoon() {
+  clearTimeout(settling);
+  settling = setTimeout(() => whenIdle(settle), 300);
+}
+function settle() {
+  const watcher = watchers.find(w => w.stale);
+  if (!watcher) return;
+  watcher.stale = false;
+  watcher.run();
+  settleSoon();
 }
 /* Everything at once: for print. */
 function drawAll() {
@@ -141,7 +164,7 @@ function rankChart(order, f, name) {
 function winner() {
   const m = metricOf(state.metric), f = data.estimates[metricIndex.get(state.metric)], order = bestPoints(state.metric, f.mean);
   $("best-title").textContent = m.better === NOT_BETTER ? `Highest ${metricTitle(m.name)}` : `Best by ${metricTitle(m.name)}`;
-  $("best-lead").textContent = `${m.text[0].toUpperCase()}${m.text.slice(1)}. ` +
+  $("best-lead").textContent = `${metricText(m.name)[0].toUpperCase()}${metricText(m.name).slice(1)}. ` +
     {more: "Higher is better.", less: "Lower is better.", none: "Neither higher nor lower is better in itself."}[m.better];
   if (!order.length) return fill($("best"), el("p", {class: "absent"}, "No setting has this metric."));
   const first = order[0], overlap = order.slice(1).filter(i => is(f.low[i]) && f.high[i] >= f.low[first] && f.low[i] <= f.high[first]);

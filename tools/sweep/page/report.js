@@ -64,5 +64,6 @@ function nextSection() {
   /* The observer speaks after the first layout. */
   beginWait();
   requestAnimationFrame(() => setTimeout(endWait));
+  whenDrawn(settleSoon);
   whenDrawn(() => { document.documentElement.dataset.ready = performance.now().toFixed(1); });
 })();

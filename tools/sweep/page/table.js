@@ -10,7 +10,7 @@ function tableSection() {
       draw();
     }}});
     input.checked = columns().includes(m.name);
-    return el("label", {title: m.text}, input, metricTitle(m.name));
+    return el("label", {title: metricText(m.name)}, input, metricTitle(m.name));
   })));
   const columns = () => view.columns || defaults();
   fill(box, drawing, chooser);

@@ -1,6 +1,6 @@
 /* startup.h: how long this program takes from its start to its first token. */
-#ifndef TOOLS_STARTUP_H
-#define TOOLS_STARTUP_H
+#ifndef BENCH_STARTUP_H
+#define BENCH_STARTUP_H
 
 #include "common.h"
 

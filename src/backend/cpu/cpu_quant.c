@@ -1,0 +1,151 @@
+/* cpu_quant.c: quantised linear layers: packing, and out = epilogue(in · weightᵀ), split over blocks of 32 outputs. */
+#include "backend/cpu/cpu_quant.h"
+
+#include <string.h>
+
+#include "base/num.h"
+
+size_t cpu_quant_bytes(enum weight_type type, int32_t N, int32_t K) {
+    return ceil_div((size_t)N, QUANT_WIDTH) * cpu_quant_groups(K) * cpu_quant_block(type);
+}
+
+size_t cpu_quant_input_bytes(size_t K) {
+    return ceil_div(K, QUANT_GROUP) * QUANT_INPUT;
+}
+
+/* ---- packing ------------------------------------------------------------------------------------------------------- */
+
+struct pack_job {
+    const struct cpu_quant_kernels *kernels;
+    const struct linear_weight *weight;
+    const struct weight_piece *pieces;
+    int32_t count;
+    atomic_bool refused;
+};
+
+enum { PACK_COLUMNS = 4, PACK_INPUTS = 64 };
+
+/* A part packs groups of 128 outputs, 64 inputs at a time, so that a transposed source is read in runs of 128 outputs. */
+static void pack_part(void *arg, int part, int parts) {
+    struct pack_job *job = arg;
+    const struct linear_weight *w = job->weight;
+    const int64_t columns = (int64_t)ceil_div((size_t)w->N, QUANT_WIDTH),
+                  end = cpu_part_start(columns, part + 1, parts);
+    const size_t bytes = cpu_quant_groups(w->K) * cpu_quant_block(w->type);
+    bool good = true;
+    for (int64_t first = cpu_part_start(columns, part, parts); first < end; first += PACK_COLUMNS) {
+        int64_t count = end - first < PACK_COLUMNS ? end - first : PACK_COLUMNS;
+        struct cpu_lane lanes[PACK_COLUMNS][QUANT_WIDTH];
+        for (int64_t i = 0; i < count * QUANT_WIDTH; i++)
+            lanes[i / QUANT_WIDTH][i % QUANT_WIDTH] =
+                cpu_lane_of(w, job->pieces, job->count, (size_t)(first * QUANT_WIDTH + i));
+        for (int64_t k = 0; k < w->K; k += PACK_INPUTS)
+            for (int64_t i = 0; i < count; i++)
+                good &= job->kernels->pack((unsigned char *)w->data + (size_t)(first + i) * bytes, w->type, lanes[i], k,
+                                           w->K - k < PACK_INPUTS ? w->K - k : PACK_INPUTS);
+    }
+    if (!good) atomic_store_explicit(&job->refused, true, memory_order_relaxed);
+}
+
+tempera_status cpu_quant_pack(struct cpu_backend *b, const struct linear_weight *weight,
+                              const struct weight_piece *pieces, int32_t count, tempera_error *err) {
+    struct pack_job job = {.kernels = b->quant, .weight = weight, .pieces = pieces, .count = count};
+    int64_t columns = (int64_t)ceil_div((size_t)weight->N, QUANT_WIDTH);
+    atomic_init(&job.refused, false);
+    pool_run(b->pool, pack_part, &job, cpu_parts(b, columns, (int64_t)QUANT_WIDTH * weight->K));
+    if (atomic_load(&job.refused))
+        return fail(err, TEMPERA_UNSUPPORTED, "weights that are not finite, or too large, cannot be quantised to %s",
+                    weight_type_name(weight->type));
+    return TEMPERA_OK;
+}
+
+void cpu_quant_read(float *to, const struct linear_weight *w, int32_t n, int64_t k, int64_t count) {
+    const unsigned char *column =
+        (const unsigned char *)w->data + (size_t)(n / QUANT_WIDTH) * cpu_quant_groups(w->K) * cpu_quant_block(w->type);
+    const size_t lane = (size_t)(n % QUANT_WIDTH);
+    const int zero = cpu_quant_zero(w->type);
+    for (int64_t i = k; i < k + count; i++) {
+        const unsigned char *block = column + (size_t)(i / QUANT_GROUP) * cpu_quant_block(w->type);
+        const size_t at = (size_t)(i % QUANT_GROUP), line = w->type == WEIGHT_Q8 ? at / 4 : at / 8;
+        uint16_t scale;
+        memcpy(&scale, block + lane * 2, sizeof scale);
+        int q = block[QUANT_SCALES + line * QUANT_LINE + lane * 4 + at % 4];
+        if (w->type == WEIGHT_Q4) q = at % 8 < 4 ? q & 15 : q >> 4;
+        to[i - k] = f16_to_float(scale) * (float)(q - zero);
+    }
+}
+
+/* ---- multiplying --------------------------------------------------------------------------------------------------- */
+
+struct quant_job {
+    struct cpu_backend *b;
+    float *out; /* [T, out_stride] */
+    int64_t out_stride;
+    const float *in; /* [T, K] */
+    int32_t T;
+    const struct linear_weight *weight;
+    const struct cpu_epilogue *e;
+    int32_t tiles, columns;
+    size_t input_bytes; /* of a row */
+};
+
+/* The first row of a tile: T rows in `tiles` tiles whose heights differ by one at most. */
+static int32_t tile_row(const struct quant_job *job, int32_t tile) {
+    return (int32_t)cpu_part_start(job->T, tile, job->tiles);
+}
+
+static unsigned char *tile_inputs(const struct quant_job *job, int32_t tile) {
+    return (unsigned char *)job->b->packed + (size_t)tile_row(job, tile) * job->input_bytes;
+}
+
+static void quantise_part(void *arg, int part, int parts) {
+    const struct quant_job *job = arg;
+    const int64_t K = job->weight->K;
+    const int32_t end = (int32_t)cpu_part_start(job->tiles, part + 1, parts);
+    for (int32_t tile = (int32_t)cpu_part_start(job->tiles, part, parts); tile < end; tile++) {
+        int32_t first = tile_row(job, tile), rows = tile_row(job, tile + 1) - first;
+        for (int32_t r = 0; r < rows; r++)
+            job->b->quant->quantise(tile_inputs(job, tile), rows, r, job->in + (first + r) * K, K,
+                                    cpu_quant_zero(job->weight->type));
+    }
+}
+
+/* Blocks of 32 outputs: read once from memory for the first tile, from cache for the others. */
+static void columns_part(void *arg, int part, int parts) {
+    const struct quant_job *job = arg;
+    const struct linear_weight *w = job->weight;
+    const int64_t groups = (int64_t)cpu_quant_groups(w->K);
+    const size_t bytes = (size_t)groups * cpu_quant_block(w->type);
+    float c[QUANT_ROWS_MAX * QUANT_WIDTH];
+    const int64_t end = cpu_part_start(job->columns, part + 1, parts);
+    for (int64_t column = cpu_part_start(job->columns, part, parts); column < end; column++) {
+        const int64_t first = column * QUANT_WIDTH, n = w->N - first < QUANT_WIDTH ? w->N - first : QUANT_WIDTH;
+        for (int32_t tile = 0; tile < job->tiles; tile++) {
+            int32_t row = tile_row(job, tile), rows = tile_row(job, tile + 1) - row;
+            job->b->quant->tile[w->type - WEIGHT_Q8][rows](
+                c, tile_inputs(job, tile), (const unsigned char *)w->data + (size_t)column * bytes, groups);
+            for (int32_t r = 0; r < rows; r++)
+                job->b->kernels->finish(job->out + (row + r) * job->out_stride + first, c + r * QUANT_WIDTH, first, n,
+                                        job->e);
+        }
+    }
+}
+
+void cpu_quant_multiply(struct cpu_backend *b, float *out, int64_t out_stride, const float *in, int32_t T,
+                        const struct linear_weight *weight, const struct cpu_epilogue *e) {
+    struct quant_job job = {.b = b,
+                            .out = out,
+                            .out_stride = out_stride,
+                            .in = in,
+                            .T = T,
+                            .weight = weight,
+                            .e = e,
+                            .tiles = (int32_t)ceil_div((size_t)T, (size_t)b->quant->tile_rows),
+                            .columns = (int32_t)ceil_div((size_t)weight->N, QUANT_WIDTH),
+                            .input_bytes = cpu_quant_input_bytes((size_t)weight->K)};
+    pool_run(b->pool, quantise_part, &job, cpu_parts(b, job.tiles, (int64_t)b->quant->tile_rows * weight->K));
+    /* A few rows are a matter of bytes, as in cpu_linear.c; many, of multiply-adds: then every block is a part. */
+    int64_t cost = (int64_t)cpu_quant_groups(weight->K) * (int64_t)cpu_quant_block(weight->type) / 4;
+    int parts = cpu_parts(b, job.columns, cost * job.tiles);
+    pool_run(b->pool, columns_part, &job, job.tiles > 1 && parts > 1 ? job.columns : parts);
+}
