@@ -236,9 +236,9 @@ Test(gguf_model, decoded_in_parts) {
     char *folder = test_folder_create();
     struct model *blocks = open_wide(folder, false), *numbers = open_wide(folder, true);
     cr_expect_str_eq(model_tensor_types(blocks), "3 F32, 8 Q8_0");
-    cr_expect_eq(difference(blocks, numbers, WEIGHT_F32), 0);
-    cr_expect_eq(difference(blocks, numbers, WEIGHT_BF16), 0);
-    cr_expect_eq(difference(blocks, numbers, WEIGHT_F16), 0);
+    for (int type = 0; type < WEIGHT_PACKED_COUNT; type++)
+        cr_expect_eq(difference(blocks, numbers, (enum weight_type)type), 0, "%s",
+                     weight_type_name((enum weight_type)type));
     model_free(blocks);
     model_free(numbers);
     test_folder_remove(folder);

@@ -414,7 +414,7 @@ Test(ops_pack, in_parts) {
     float *rows = ops_normals(&r, N * K, 1);
     struct backend_limits limits = ops_limits(64, 64);
     FOR_TARGETS(target) {
-        for (int type = 0; type < WEIGHT_TYPE_COUNT; type++) {
+        for (int type = 0; type < (int)ops_packed_types(target); type++) {
             struct ops o;
             limits.type = (enum weight_type)type;
             if (!ops_open(&o, target, 1, &limits)) continue;
