@@ -101,10 +101,10 @@ typedef struct tempera_engine tempera_engine;
 
 typedef struct tempera_engine_options {
     const char *device; /* "auto" (a GPU where there is one), "cpu", "cuda" */
-    /* "auto" (as in the files; bf16 for quantised ones), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised when the engine opens, to
-     * integers of 8 or 4 bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4" embeddings and head are q8),
-     * with the inputs of matrix products at 8 bits. TEMPERA_UNSUPPORTED on other devices, and for weights that are not
-     * finite */
+    /* "auto" (as in the files; bf16 for quantised ones), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised
+     * when the engine opens, to integers of 8 or 4 bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4"
+     * embeddings and head are q8), with the inputs of matrix products at 8 bits. TEMPERA_UNSUPPORTED on other devices,
+     * and for weights that are not finite */
     const char *dtype;
     const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
     int32_t threads;          /* cpu: 0 = every processor this process may use */

@@ -178,6 +178,15 @@ static tempera_status read_vocabulary_size(const struct mapping *m, tempera_erro
     return TEMPERA_OK;
 }
 
+/* Large models come in several files. */
+static tempera_status refuse_split(const struct mapping *m, tempera_error *err) {
+    int64_t parts = 1;
+    TRY(gguf_integer(m->gguf, "split.count", 0, INT32_MAX, &parts, err));
+    if (parts <= 1) return TEMPERA_OK;
+    return fail(err, TEMPERA_UNSUPPORTED, "%s: one of %lld files of a model: not supported, join them first",
+                gguf_name(m->gguf), (long long)parts);
+}
+
 static tempera_status read_sizes(const struct mapping *m, tempera_error *err) {
     struct model_config *c = m->config;
     TRY(size(m, "embedding_length", MAX_WIDTH, &c->width, err));
@@ -381,6 +390,7 @@ tempera_status gguf_config(struct model_config *config, const struct gguf *gguf,
     struct mapping m = {.gguf = gguf, .config = config};
     TRY(read_architecture(&m, err));
     TRY(find_family(&m, err));
+    TRY(refuse_split(&m, err));
     TRY(clear_config(config, m.family, gguf_name(gguf), err));
     TRY(read_sizes(&m, err));
     TRY(read_attention(&m, err));

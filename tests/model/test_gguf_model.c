@@ -236,9 +236,9 @@ Test(gguf_model, decoded_in_parts) {
     char *folder = test_folder_create();
     struct model *blocks = open_wide(folder, false), *numbers = open_wide(folder, true);
     cr_expect_str_eq(model_tensor_types(blocks), "3 F32, 8 Q8_0");
-    cr_expect_eq(difference(blocks, numbers, WEIGHT_F32), 0);
-    cr_expect_eq(difference(blocks, numbers, WEIGHT_BF16), 0);
-    cr_expect_eq(difference(blocks, numbers, WEIGHT_F16), 0);
+    for (int type = 0; type < WEIGHT_PACKED_COUNT; type++)
+        cr_expect_eq(difference(blocks, numbers, (enum weight_type)type), 0, "%s",
+                     weight_type_name((enum weight_type)type));
     model_free(blocks);
     model_free(numbers);
     test_folder_remove(folder);
@@ -275,6 +275,11 @@ static void more_factor(struct gguf_writer *w) {
 
 static void more_scale(struct gguf_writer *w) {
     write_f32(w, "llama.residual_scale", 0.25f);
+}
+
+static void more_files(struct gguf_writer *w) {
+    write_key(w, "split.count", W_U16);
+    write_bytes(&w->values, 3, 2);
 }
 
 static void more_heads(struct gguf_writer *w) {
@@ -320,6 +325,8 @@ Test(gguf_model, refused) {
            "llama.rope.scaling.type: \"dynamic\" is not supported");
     refuse("llama", &(struct conversion){.more = more_factor}, TEMPERA_UNSUPPORTED,
            "llama.rope.scaling.attn_factor: 0.5 is not supported");
+    refuse("llama", &(struct conversion){.more = more_files}, TEMPERA_UNSUPPORTED,
+           "one of 3 files of a model: not supported, join them first");
     refuse("llama", &(struct conversion){.more = more_scale}, TEMPERA_UNSUPPORTED,
            "llama.residual_scale: 0.25 is not supported");
     refuse("gpt2", &(struct conversion){.more = more_heads}, TEMPERA_FORMAT,

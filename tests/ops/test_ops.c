@@ -387,6 +387,44 @@ Test(ops_pack, refuses_pieces_that_do_not_fit) {
     }
 }
 
+/* PACK_ROWS at a time gives the bytes of the whole. */
+static void check_parts(struct ops *o, enum weight_type type, const float *rows, int32_t N, int32_t K) {
+    const size_t bytes = o->call->linear_bytes(o->backend, type, N, K);
+    struct linear_weight whole = ops_weight(o, type, N, K, rows, NULL), parts = ops_weight_new(o, type, N, K);
+    for (int32_t n = 0; n < N; n += PACK_ROWS) {
+        struct linear_weight part = parts;
+        part.data = (char *)parts.data + o->call->linear_bytes(o->backend, type, n, K);
+        part.N = N - n < PACK_ROWS ? N - n : PACK_ROWS;
+        const size_t count = (size_t)part.N;
+        struct weight_piece piece = {
+            .data = rows + (size_t)n * (size_t)K, .source_rows = count, .group = count, .groups = 1};
+        OPS_CALL(o->call->linear_pack(o->backend, &part, &piece, 1, err));
+    }
+    char *a = malloc(bytes), *b = malloc(bytes);
+    OPS_CALL(o->call->download(o->backend, a, whole.data, bytes, err));
+    OPS_CALL(o->call->download(o->backend, b, parts.data, bytes, err));
+    cr_expect(memcmp(a, b, bytes) == 0, "%s %s", o->info.instructions, weight_type_name(type));
+    free(a);
+    free(b);
+}
+
+Test(ops_pack, in_parts) {
+    enum { N = 2 * PACK_ROWS + 5, K = 37 };
+    struct ops_random r = {5};
+    float *rows = ops_normals(&r, N * K, 1);
+    struct backend_limits limits = ops_limits(64, 64);
+    FOR_TARGETS(target) {
+        for (int type = 0; type < (int)ops_packed_types(target); type++) {
+            struct ops o;
+            limits.type = (enum weight_type)type;
+            if (!ops_open(&o, target, 1, &limits)) continue;
+            check_parts(&o, limits.type, rows, N, K);
+            ops_close(&o);
+        }
+    }
+    free(rows);
+}
+
 /* ---- embedding --------------------------------------------------------------------------------------------------- */
 
 static void check_embed(const struct ops_target *target, enum weight_type type, int32_t V, int32_t D, int32_t T,

@@ -349,6 +349,25 @@ static void copy_demo(const char *to, const char *config_change) {
     free(text);
 }
 
+/* Whatever it is called; and one that differs in its last byte is another. */
+Test(points, a_gguf_file_is_a_model) {
+    const char *data = getenv("TEMPERA_TEST_DATA");
+    char from[4096];
+    snprintf(from, sizeof from, "%s/weights-stories260K/stories260K.gguf", data ? data : TEMPERA_TEST_DATA_DEFAULT);
+    if (!is_there(from)) cr_skip_test("no test data: stories260K.gguf");
+    copy_file(from, "a.gguf");
+    copy_file(from, "b.gguf");
+    copy_file(from, "c.gguf");
+    FILE *file = fopen("c.gguf", "r+b");
+    cr_assert(file && fseek(file, -1, SEEK_END) == 0);
+    int last = fgetc(file);
+    cr_assert(fseek(file, -1, SEEK_END) == 0 && fputc(last ^ 1, file) != EOF && fclose(file) == 0);
+    SWEEP("run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "1", "-o", "g.db", "-p", "Once", "-m", "a.gguf");
+    SWEEP("run", "-q", "--no-stats", "--max-tokens", "2", "--samples", "2", "-o", "g.db", "-p", "Once", "-m", "b.gguf");
+    cr_expect_eq(db_number("g.db", "SELECT count(*) FROM samples"), 2);
+    UNCHANGED_AFTER("g.db holds samples of the model with hash", "g.db", true, "-p", "Once", "-m", "c.gguf");
+}
+
 Test(points, a_sweep_of_something_else_is_refused) {
     copy_demo("same", NULL);
     copy_demo("other", "\"layer_norm_epsilon\": 1e-05");
