@@ -123,7 +123,7 @@ static int compute_depth(struct runner *runner, const struct speed_test *test, c
     return status ? status : steps(runner->setup->session.engine, -1, &before, 0);
 }
 
-/* The rate counts the tokens that were computed: those of an unfinished page in front of the prompt are, too. */
+/* The engine keeps whole pages only: what is left of `depth` beyond them is computed again, and not counted. */
 static int run_prefill(struct runner *runner, const struct speed_test *test, struct watch *watch, double *rate) {
     const struct setup *setup = runner->setup;
     const int32_t length = test->depth + test->tokens; /* both at most 2^24 */
@@ -142,7 +142,7 @@ static int run_prefill(struct runner *runner, const struct speed_test *test, str
     if (!status && computed >= (uint64_t)(test->tokens + setup->session.plan.page_tokens))
         status = complain(EXIT_FAILED, "bench: the %d tokens in front of a prompt were not kept: give more --kv-cache",
                           test->depth);
-    *rate = (double)computed / taken;
+    *rate = test->tokens / taken;
     return status;
 }
 
