@@ -66,7 +66,7 @@ static int submit(const struct setup *setup, struct watch *watch, int32_t index,
     return EXIT_DONE;
 }
 
-/* Steps until `most` were taken (< 0: any number), `until_started` sequences have begun (0: never), or nothing is left. */
+/* Steps until `most` were taken (< 0: any number), `until_started` sequences have begun (0: never), or all is done. */
 static int steps(tempera_engine *engine, int32_t most, const struct watch *watch, size_t until_started) {
     tempera_error err;
     bool active = true;
