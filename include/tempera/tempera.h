@@ -289,8 +289,8 @@ typedef struct tempera_draws {
     int32_t repetitions; /* 1 … 1,048,576 */
 } tempera_draws;
 
-/* Times the draw alone, on the device, instruction set and threads of the options (other options are not looked at): as in
- * a step of an engine, of sequences that have 256 tokens of prompt and 256 generated ones (what penalties look at).
+/* Times the draw alone, on the device, instruction set and threads of the options (other options are not looked at): as
+ * in a step of an engine, of sequences that have 256 tokens of prompt and 256 generated ones (what penalties look at).
  * seconds[repetitions] is the time of all rows together, each time at another position; one draw before them is not
  * counted. *used, which may be NULL, gets device, device_name, instructions and threads, and is 0 elsewhere. On failure
  * seconds may be written. */

@@ -48,7 +48,7 @@ static tempera_status check(const tempera_engine_options *options, const tempera
     return check_range("rows * n", (int64_t)d->rows * d->sampling->n, MOST_DRAWS, err);
 }
 
-/* ---- what is drawn ------------------------------------------------------------------------------------------------- */
+/* ---- what is drawn ----------------------------------------------------------------------------------------------- */
 
 static tempera_status allocate(struct measurement *m, tempera_error *err) {
     const tempera_draws *d = m->draws;
@@ -80,7 +80,7 @@ static tempera_status fill(struct measurement *m, tempera_error *err) {
     return TEMPERA_OK;
 }
 
-/* ---- the device ---------------------------------------------------------------------------------------------------- */
+/* ---- the device -------------------------------------------------------------------------------------------------- */
 
 /* A model of which only the vocabulary is real. */
 static tempera_status prepare(struct measurement *m, tempera_error *err) {

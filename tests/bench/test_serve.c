@@ -109,7 +109,7 @@ Test(serve, poisson_gaps_are_exponential) {
         squares += gap * gap;
         longer += gap > 1 / rate;
     }
-    /* Within five standard errors: mean 1/rate, second moment 2/rate² (variance 20/rate⁴), e⁻¹ of all longer than that. */
+    /* Within five standard errors: mean 1/rate, second moment 2/rate² (variance 20/rate⁴), e⁻¹ of them above it. */
     cr_expect_float_eq(sum / COUNT * rate, 1, 5 / sqrt(COUNT));
     cr_expect_float_eq(squares / COUNT * rate * rate, 2, 5 * sqrt(20.0 / COUNT));
     const double share = exp(-1);

@@ -166,17 +166,40 @@ static void print_markdown(struct strbuf *out, const struct rows *rows, const st
     }
 }
 
+/* Lines around the tables; Markdown would run them together, so there they are a list. */
+static void print_lines(struct strbuf *out, const char *lines, bool markdown) {
+    for (const char *line = lines; line && *line;) {
+        size_t length = strcspn(line, "\n");
+        if (markdown) strbuf_text(out, "- ");
+        strbuf_add(out, line, length);
+        strbuf_char(out, '\n');
+        line += length + (line[length] == '\n');
+    }
+}
+
+/* Whether a table says anything beside what its rows are. */
+static bool has_figures(const struct rows *rows, const struct column *columns, size_t count) {
+    for (size_t i = 0; i < rows->count; i++)
+        for (size_t c = 1; c < count; c++) {
+            const struct figure *figure = columns[c].name ? row_find(&rows->items[i], columns[c].name) : NULL;
+            if (figure && (figure->kind != FIGURE_REAL || !isnan(figure->real))) return true;
+        }
+    return false;
+}
+
 static void print_people(struct strbuf *out, const struct rows *rows, const struct rows_view *view) {
     bool markdown = strcmp(view->format, "markdown") == 0;
-    if (view->above) strbuf_printf(out, "%s\n", view->above);
+    print_lines(out, view->above, markdown);
     for (size_t t = 0; t < 2 && view->columns[t]; t++) {
-        if (t) strbuf_char(out, '\n');
+        if (t && !has_figures(rows, view->columns[t], view->counts[t])) continue;
+        if (t || view->above) strbuf_char(out, '\n');
         if (markdown)
             print_markdown(out, rows, view->columns[t], view->counts[t]);
         else
             print_table(out, rows, view->columns[t], view->counts[t]);
     }
-    if (view->below) strbuf_printf(out, "\n%s", view->below);
+    if (view->below) strbuf_char(out, '\n');
+    print_lines(out, view->below, markdown);
 }
 
 /* ---- for machines ---- */

@@ -67,8 +67,8 @@ struct rows_args {
 enum { ROWS_ARGS = 2 };
 extern const struct arg rows_args[ROWS_ARGS];
 
-/* Complains, before anything is measured, when the format and the database do not go together or the file cannot be one.
- * 0 or the exit status. */
+/* Complains, before anything is measured, when the format and the database do not go together or the file cannot be
+ * one. 0 or the exit status. */
 int rows_check(const struct rows_view *view);
 /* Prints rows, and adds them to the database. 0 or the exit status. */
 int rows_print(const struct rows *rows, const struct rows_view *view);

@@ -66,7 +66,7 @@ static int submit(const struct setup *setup, struct watch *watch, int32_t index,
     return EXIT_DONE;
 }
 
-/* Steps until `most` were taken (< 0: any number), `until_started` sequences have begun (0: never), or nothing is left. */
+/* Steps until `most` were taken (< 0: any number), `until_started` sequences have begun (0: never), or all is done. */
 static int steps(tempera_engine *engine, int32_t most, const struct watch *watch, size_t until_started) {
     tempera_error err;
     bool active = true;
@@ -123,7 +123,7 @@ static int compute_depth(struct runner *runner, const struct speed_test *test, c
     return status ? status : steps(runner->setup->session.engine, -1, &before, 0);
 }
 
-/* The rate counts the tokens that were computed: those of an unfinished page in front of the prompt are, too. */
+/* The engine keeps whole pages only: what is left of `depth` beyond them is computed again, and not counted. */
 static int run_prefill(struct runner *runner, const struct speed_test *test, struct watch *watch, double *rate) {
     const struct setup *setup = runner->setup;
     const int32_t length = test->depth + test->tokens; /* both at most 2^24 */
@@ -142,7 +142,7 @@ static int run_prefill(struct runner *runner, const struct speed_test *test, str
     if (!status && computed >= (uint64_t)(test->tokens + setup->session.plan.page_tokens))
         status = complain(EXIT_FAILED, "bench: the %d tokens in front of a prompt were not kept: give more --kv-cache",
                           test->depth);
-    *rate = (double)computed / taken;
+    *rate = test->tokens / taken;
     return status;
 }
 

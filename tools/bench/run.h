@@ -6,10 +6,10 @@
 #include "input.h"
 #include "plan.h"
 
-/* Of every repetition: `rates`, tokens per second over all sequences. Of every sequence of every repetition, in seconds:
- * `ttft` from submission (all of a repetition are submitted together) to its first token; and of decode tests, in the
- * timed part, which begins when every sequence has its first token: `tpot`, its mean time per token, and `itl`, every
- * single gap between two of its tokens. */
+/* Of every repetition: `rates`, tokens per second over all sequences. Of every sequence of every repetition, in
+ * seconds: `ttft` from submission (all of a repetition are submitted together) to its first token; and of decode tests,
+ * in the timed part, which begins when every sequence has its first token: `tpot`, its mean time per token, and `itl`,
+ * every single gap between two of its tokens. */
 struct measured {
     struct samples rates, ttft, tpot, itl;
 };

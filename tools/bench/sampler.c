@@ -130,8 +130,8 @@ static double normal(uint64_t *state) {
     return radius * cos(6.283185307179586 * uniform(state));
 }
 
-/* Peaked: a tail of deviation 2.2, and 200 tokens above it whose logits fall with the logarithm of their rank, as in the
- * distributions that language models give: top_p 0.95 keeps some tens of them. */
+/* Peaked: a tail of deviation 2.2, and 200 tokens above it whose logits fall with the logarithm of their rank, as in
+ * the distributions that language models give: top_p 0.95 keeps some tens of them. */
 static void fill_row(float *row, int32_t vocab_size, bool peaked, uint64_t state) {
     for (int32_t i = 0; i < vocab_size; i++) row[i] = (float)(peaked ? 2.2 * normal(&state) - 4 : normal(&state));
     for (int32_t i = 0; peaked && i < 200; i++)

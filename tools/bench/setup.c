@@ -91,7 +91,7 @@ void setup_describe(struct strbuf *b, const struct setup *setup) {
                   plan->dtype, plan->device);
     if (plan->instructions[0]) strbuf_printf(b, " %s", plan->instructions);
     if (plan->threads > 0) strbuf_printf(b, ", %d thread%s", plan->threads, plan->threads == 1 ? "" : "s");
-    strbuf_text(b, "\nsampler ");
+    strbuf_printf(b, "; %s\nsampler ", tempera_build());
     setting_describe(b, &setup->sampling, SAMPLING_FIELDS);
     strbuf_printf(b, "; times include %s\n",
                   info->tokenizer_size ? "sampling and detokenising" : "sampling (no tokenizer: no detokenising)");

@@ -21,8 +21,10 @@ struct reading {
     int status;
 };
 
+/* Room doubles whenever a power of two is full. */
 static struct arrival *add_arrival(struct trace *trace) {
-    trace->items = xgrow(trace->items, trace->count + 1, sizeof *trace->items);
+    if ((trace->count & (trace->count - 1)) == 0)
+        trace->items = xgrow(trace->items, trace->count ? 2 * trace->count : 1, sizeof *trace->items);
     struct arrival *arrival = &trace->items[trace->count++];
     *arrival = (struct arrival){0};
     return arrival;

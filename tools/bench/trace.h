@@ -18,11 +18,11 @@ struct trace {
 };
 
 /* A line for each request: SECONDS PROMPT_TOKENS OUTPUT_TOKENS, separated by blanks or commas; or a JSON object with
- * "seconds", "output_tokens" and either "prompt_tokens" or "prompt", the text. Empty lines and those that begin with # are
- * left out. "-" is standard input. 0 or the exit status after one line that names file and line. */
+ * "seconds", "output_tokens" and either "prompt_tokens" or "prompt", the text. Empty lines and those that begin with #
+ * are left out. "-" is standard input. 0 or the exit status after one line that names file and line. */
 int trace_read(struct trace *trace, const char *path);
 
-/* `count` arrivals, `rate` per second in the mean: independent exponential gaps, a function of the seed. No prompts yet. */
+/* `count` arrivals, `rate` per second in the mean: independent exponential gaps, a function of the seed; no prompts. */
 void trace_poisson(struct trace *trace, size_t count, double rate, uint64_t seed);
 
 void trace_free(struct trace *trace);

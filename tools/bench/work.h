@@ -7,7 +7,7 @@
 /* Of one decode step of all sequences, the mean over the test's steps; of the whole of a prompt.
  * Weights: every one once per step; a prompt takes a step for each max_step_tokens. Keys and values: those of every
  * token that is attended to, once per step and sequence (a sliding window is not counted as shorter). flops: two for
- * every weight of a layer and token and for the head where logits are wanted, four for every key, head and its width. */
+ * every weight of a layer and token and for the head where logits are wanted, four for every key and head's element. */
 struct work {
     double weight_bytes, kv_bytes, flops;
 };
