@@ -116,7 +116,8 @@ CPU_INLINE veci quant_dot(enum weight_type type, veci sum, veci w, veci a) {
 
 /* ---- the tile ------------------------------------------------------------------------------------------------------ */
 
-enum { QUANT_VECTORS = QUANT_WIDTH / VEC, QUANT_AHEAD = 4096 };
+/* AHEAD: bytes between a read and its prefetch, into L2: into L1, too many requests would wait for memory there. */
+enum { QUANT_VECTORS = QUANT_WIDTH / VEC, QUANT_AHEAD = 2048 };
 
 CPU_INLINE int32_t quant_word(const unsigned char *p) {
     int32_t word;
@@ -148,8 +149,8 @@ CPU_INLINE void quant_group(const enum weight_type type, const int R, const int 
     CPU_UNROLL for (int r = 0; r < R; r++) CPU_UNROLL for (int v = 0; v < V; v++) sum[r][v] =
         quant_set1(quant_start(type, quant_word(inputs + (R + r) * 4)));
     CPU_UNROLL for (int j = 0; j < count; j++) {
-        __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD, 0, 3);
-        __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD + 64, 0, 3);
+        __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD, 0, 2);
+        __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD + 64, 0, 2);
         CPU_UNROLL for (int v = 0; v < V; v++) w[v] = quant_load(lines + j * QUANT_LINE + v * VEC * 4);
         if (type == WEIGHT_Q8) {
             quant_step(type, R, V, sum, w, a, j);
@@ -234,7 +235,7 @@ static void quant_quantise(unsigned char *tile, int32_t rows, int32_t row, const
         const float *x = in + k;
         if (K - k < QUANT_GROUP) x = memcpy(part, x, (size_t)(K - k) * sizeof *x);
         float largest = quant_largest(x), e = largest / 127.0f;
-        /* A NaN is neither: its integers are zero, and so is what the scale is multiplied with. */
+        /* NaN is neither: then the integers are zero, and the scale stays NaN. */
         float inverse = largest >= 0x1p-100f ? 127.0f / largest : 0.0f;
         if (largest < 0x1p-100f) e = 0.0f;
         if (inverse == 0.0f) x = memset(part, 0, sizeof part);
@@ -304,6 +305,22 @@ CPU_INLINE vec quant_search(const float *x, vec extreme) {
     return vec_select(present, scale, vec_zero());
 }
 
+/* `bytes` [32][16] of half a block's outputs to its lines. */
+CPU_INLINE void quant_write(unsigned char *lines, enum weight_type type, float bytes[][PANEL]) {
+    if (type == WEIGHT_Q8) {
+        for (int j = 0; j < 8; j++)
+            for (int lane = 0; lane < PANEL; lane++)
+                for (int i = 0; i < 4; i++)
+                    lines[j * QUANT_LINE + lane * 4 + i] = (unsigned char)bytes[4 * j + i][lane];
+        return;
+    }
+    for (int j = 0; j < 4; j++)
+        for (int lane = 0; lane < PANEL; lane++)
+            for (int i = 0; i < 4; i++) /* both halves are below 16, so the sum of floats is exact */
+                lines[j * QUANT_LINE + lane * 4 + i] =
+                    (unsigned char)(bytes[8 * j + i][lane] + 16.0f * bytes[8 * j + 4 + i][lane]);
+}
+
 /* One group of 16 lanes, x [32][16], into half a block. */
 CPU_INLINE bool quant_pack_half(unsigned char *block, int half, enum weight_type type, const float *x) {
     const float low = type == WEIGHT_Q8 ? -127 : -8, high = type == WEIGHT_Q8 ? 127 : 7;
@@ -326,14 +343,7 @@ CPU_INLINE bool quant_pack_half(unsigned char *block, int half, enum weight_type
     for (int lane = 0; lane < PANEL; lane++) good &= spoiled[lane] == 0;
     if (!good) return false;
     memcpy(block + half * PANEL * 2, scales, sizeof scales);
-    unsigned char *lines = block + QUANT_SCALES + half * PANEL * 4;
-    for (int j = 0; j < (type == WEIGHT_Q8 ? 8 : 4); j++)
-        for (int lane = 0; lane < PANEL; lane++)
-            for (int i = 0; i < 4; i++)
-                lines[j * QUANT_LINE + lane * 4 + i] =
-                    type == WEIGHT_Q8
-                        ? (unsigned char)bytes[4 * j + i][lane]
-                        : (unsigned char)((int)bytes[8 * j + i][lane] | (int)bytes[8 * j + 4 + i][lane] << 4);
+    quant_write(block + QUANT_SCALES + half * PANEL * 4, type, bytes);
     return true;
 }
 
