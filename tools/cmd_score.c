@@ -11,12 +11,14 @@
 #include "output.h"
 #include "sampling_args.h"
 #include "score_choices.h"
+#include "sweep/inference.h"
 
 struct score_args {
     struct common_args common;
     struct sampling_args sampling;
     struct choice_args choice;
     struct text_list words, texts, files, ids;
+    const char *against;
     int32_t stride;
     bool no_special, plain, summary;
 };
@@ -68,6 +70,12 @@ static const struct arg score_how_args[] = {
      .initial = "0",
      .low = 0,
      .high = INT32_MAX},
+    {.name = "against",
+     .kind = ARG_CHOICE,
+     .offset = offsetof(struct score_args, against),
+     .meta = "TYPE",
+     .text = "score with weights of this type too, and tell what --dtype loses, with its 95% interval",
+     .choices = "auto|f32|bf16|f16|q8|q4"},
     {.name = "summary",
      .kind = ARG_FLAG,
      .offset = offsetof(struct score_args, summary),
@@ -81,6 +89,9 @@ static const char notes[] =
     "has: they see at least context - stride tokens before them. A small stride is exact and slow.\n"
     "With any sampling flag each token also gets final_logprob (of the distribution it would be drawn from), kept "
     "(how many tokens survive the filters) and kept_mass (their probability), for each setting.\n"
+    "--against f32 scores the text twice, and compares token by token: the ratio of the perplexities is exp of the "
+    "mean "
+    "difference, its interval from bootstrap over stretches of 32 tokens.\n"
     "--json: {tokens: [{id, piece, logprob}], total_logprob, perplexity, count}; null stands for the first "
     "token's logprob, and for a total or a final_logprob of minus infinity (a token that the filters removed; "
     "\"removed\" counts them).";
@@ -88,7 +99,8 @@ static const char notes[] =
 static const char examples[] = "  tempera score \"The cat sat on the mat.\"\n"
                                "  tempera score --file book.txt --stride 256 --summary\n"
                                "  tempera score \"The capital of France is\" --choices \" Paris| London| Rome\"\n"
-                               "  tempera score \"Once upon a time\" --temperature 0.7 --top-k 40 --json\n";
+                               "  tempera score \"Once upon a time\" --temperature 0.7 --top-k 40 --json\n"
+                               "  tempera score --file book.txt --stride 256 --summary --dtype q4 --against f32\n";
 
 /* ---- input ---- */
 
@@ -112,6 +124,8 @@ static int read_input(const struct score_args *args, struct score_input *input) 
 
 /* ---- scoring ---- */
 
+struct loss;
+
 struct scored {
     const struct session *session;
     const struct prompt *ids;
@@ -119,6 +133,14 @@ struct scored {
     size_t rows;                         /* settings, or 1 */
     size_t windows;
     tempera_token_stat *stats; /* [rows][ids->count] */
+    const struct loss *loss;   /* NULL: not asked for */
+};
+
+/* What weights of one type lose against those of another, on one text. */
+struct loss {
+    char dtype[8]; /* of the other */
+    double perplexity;
+    struct estimate difference; /* log-probability of a token, less the other's; its units are stretches of the text */
 };
 
 /* Tokens begin … end-1 in one pass; keeps the figures of those from `from` on. */
@@ -191,6 +213,71 @@ static double bits_per_byte(const struct scored *scored, const struct score_inpu
     return whole ? -total->logprob / log(2) / (double)input->text.length : (double)NAN;
 }
 
+/* ---- what a type of weights loses ---- */
+
+/* Tokens depend on those before them: their differences are taken together in stretches, each with its share of the
+ * tokens, so that the mean is that of all tokens. */
+static struct estimate mean_difference(const tempera_token_stat *a, const tempera_token_stat *b, size_t count) {
+    enum { STRETCH = 32 };
+    size_t scored = count - 1, units = (scored + STRETCH - 1) / STRETCH;
+    double *values = xarray(units, sizeof *values);
+    for (size_t i = 0; i < scored; i++)
+        values[i / STRETCH] += ((double)a[i + 1].logprob - (double)b[i + 1].logprob) * (double)units / (double)scored;
+    struct resamples *resamples = resamples_new();
+    struct estimate estimate = estimate_mean(resamples, values, units);
+    resamples_free(resamples);
+    free(values);
+    return estimate;
+}
+
+static double perplexity_of(const tempera_token_stat *stats, size_t count) {
+    double sum = 0;
+    for (size_t i = 1; i < count; i++) sum += (double)stats[i].logprob;
+    return perplexity(sum, count - 1);
+}
+
+static int start_engine(struct session *session, const struct score_args *args, const char *dtype, size_t settings);
+
+/* Scores again with other weights; the session keeps the plan of the first. */
+static int measure_loss(struct loss *loss, const struct scored *scored, const struct score_args *args,
+                        struct session *session) {
+    const tempera_plan plan = session->plan;
+    struct scored again = {.session = session, .ids = scored->ids, .rows = 1};
+    size_t count = scored->ids->count;
+    session_stop(session);
+    int status = start_engine(session, args, args->against, 1);
+    if (status) return status;
+    memcpy(loss->dtype, session->plan.dtype, sizeof loss->dtype);
+    again.stats = xarray(count, sizeof *again.stats);
+    status = score_all(&again, args->stride);
+    if (!status && count > 1) {
+        loss->perplexity = perplexity_of(again.stats, count);
+        loss->difference = mean_difference(scored->stats, again.stats, count);
+    }
+    free(again.stats);
+    session->plan = plan;
+    return status;
+}
+
+static void print_loss(struct strbuf *out, const struct loss *loss, const char *dtype) {
+    const struct estimate *d = &loss->difference;
+    if (isnan(d->mean)) return; /* nothing was scored */
+    strbuf_printf(out, "%s against %s: perplexity %.4f there, %.4f times that here", dtype, loss->dtype,
+                  loss->perplexity, exp(-d->mean));
+    if (!isnan(d->low)) strbuf_printf(out, " (95%% %.4f to %.4f)", exp(-d->high), exp(-d->low));
+    strbuf_char(out, '\n');
+}
+
+static void loss_json(struct json *j, const struct loss *loss) {
+    json_object(j, "against");
+    json_text(j, "dtype", loss->dtype);
+    json_double(j, "perplexity", loss->perplexity);
+    json_double(j, "perplexity_ratio", exp(-loss->difference.mean));
+    json_double(j, "low", exp(-loss->difference.high));
+    json_double(j, "high", exp(-loss->difference.low));
+    json_end(j);
+}
+
 /* ---- text ---- */
 
 static void number_cell(struct strbuf *out, float value) {
@@ -238,6 +325,7 @@ static void print_totals(struct strbuf *out, const struct scored *scored, const 
     if (!isnan(bits)) strbuf_printf(out, ", %.4f bits per byte", bits);
     if (scored->windows > 1) strbuf_printf(out, " (%zu windows)", scored->windows);
     strbuf_char(out, '\n');
+    if (scored->loss) print_loss(out, scored->loss, scored->session->plan.dtype);
     for (size_t s = 0; scored->settings && s < scored->rows; s++) {
         total = total_of(scored, s);
         strbuf_printf(out, "setting %zu (", s);
@@ -305,6 +393,7 @@ static void print_json(const struct scored *scored, const struct score_input *in
     json_uint(&j, "count", total.count);
     json_double(&j, "bits_per_byte", bits_per_byte(scored, input, &total));
     json_uint(&j, "windows", scored->windows);
+    if (scored->loss) loss_json(&j, scored->loss);
     if (scored->settings) json_settings(&j, scored);
     session_json(&j, scored->session);
     json_end(&j);
@@ -316,9 +405,10 @@ static void print_json(const struct scored *scored, const struct score_input *in
 /* ---- the command ---- */
 
 /* A step scores as many positions as the plan has rows of logits and branches for. */
-static int start_engine(struct session *session, const struct score_args *args, size_t settings) {
+static int start_engine(struct session *session, const struct score_args *args, const char *dtype, size_t settings) {
     enum { POSITIONS = 64, MOST_BRANCHES = 1048576 };
     tempera_engine_options options = session_options(&args->common);
+    options.dtype = dtype;
     size_t branches = settings * POSITIONS;
     options.max_rows = POSITIONS;
     options.max_branches = branches < MOST_BRANCHES ? (int32_t)branches : MOST_BRANCHES;
@@ -337,10 +427,17 @@ static int score_text(const struct score_args *args, struct session *session, st
         if (status) return status;
     }
     if (input->ids.count == 0) return complain(EXIT_FAILED, "the text is empty: there is nothing to score");
-    int status = start_engine(session, args, scored.rows);
+    int status = start_engine(session, args, args->common.dtype, scored.rows);
     if (status) return status;
     scored.stats = xarray(scored.rows * input->ids.count, sizeof *scored.stats);
+    struct loss loss = {.perplexity = NAN, .difference = {.mean = NAN, .low = NAN, .high = NAN}};
     status = score_all(&scored, args->stride);
+    if (!status && args->common.stats && !args->common.quiet)
+        figures_print(session, &(struct run_figures){0, 0}, NULL, true);
+    if (!status && args->against) {
+        status = measure_loss(&loss, &scored, args, session);
+        scored.loss = &loss;
+    }
     if (!status) {
         struct strbuf out = {0};
         if (args->common.json) {
@@ -351,7 +448,6 @@ static int score_text(const struct score_args *args, struct session *session, st
             output_buf(&out);
         }
         strbuf_free(&out);
-        if (args->common.stats && !args->common.quiet) figures_print(session, &(struct run_figures){0, 0}, NULL, true);
     }
     free(scored.stats);
     return status;
@@ -362,7 +458,7 @@ static int rank_choices(const struct score_args *args, struct session *session, 
     size_t count = choices_split(&args->choice, &choices);
     int status = EXIT_DONE;
     if (count < 2) status = complain(EXIT_USAGE, "--choices: at least two are needed: \"A|B\"");
-    if (!status) status = start_engine(session, args, 1);
+    if (!status) status = start_engine(session, args, args->common.dtype, 1);
     if (!status)
         status = choices_rank(session, &input->text, choices, count, args->no_special, args->plain, args->common.json);
     for (size_t i = 0; i < count; i++) free(choices[i]);
@@ -373,8 +469,8 @@ static int rank_choices(const struct score_args *args, struct session *session, 
 static int check_flags(const struct score_args *args, bool choose) {
     if (!choose) return EXIT_DONE;
     if (sampling_args_given(&args->sampling)) return complain(EXIT_USAGE, "--choices does not go with sampling flags");
-    if (args->ids.count || args->stride || args->summary)
-        return complain(EXIT_USAGE, "--choices does not go with --ids, --stride or --summary");
+    if (args->ids.count || args->stride || args->summary || args->against)
+        return complain(EXIT_USAGE, "--choices does not go with --ids, --stride, --summary or --against");
     return EXIT_DONE;
 }
 

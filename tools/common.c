@@ -214,9 +214,14 @@ int session_start(struct session *session, const tempera_engine_options *options
     return EXIT_DONE;
 }
 
-void session_close(struct session *session) {
+void session_stop(struct session *session) {
     interrupt_engine = NULL;
     tempera_engine_close(session->engine);
+    session->engine = NULL;
+}
+
+void session_close(struct session *session) {
+    session_stop(session);
     tempera_model_close(session->model);
     *session = (struct session){0};
 }

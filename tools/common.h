@@ -49,6 +49,7 @@ struct session {
 /* Both return 0 or the exit status after complaining; session_close is needed either way. */
 int session_open(struct session *session, const struct common_args *args);
 int session_start(struct session *session, const tempera_engine_options *options);
+void session_stop(struct session *session); /* closes the engine; another one may be started */
 void session_close(struct session *session);
 /* Engine options from the common flags. */
 tempera_engine_options session_options(const struct common_args *args);

@@ -31,7 +31,7 @@ static const struct {
     {"TEMPERA_SIMT_MEMORY", "1000000", "too little"},
     {"TEMPERA_SIMT_FAIL", "3", "cudaError"},
     {"TEMPERA_SIMT_FAIL", "sticky:3", "an illegal memory access"},
-    {"TEMPERA_SIMT_FAIL", "60", "cudaError"},
+    {"TEMPERA_SIMT_FAIL", "18", "out of memory"}, /* among the allocations; later faults may be survived */
     {"TEMPERA_SIMT_FAIL", "sticky:200", "an illegal memory access"},
     {"TEMPERA_SIMT_FAIL", "sticky:300", "an illegal memory access"},
 };

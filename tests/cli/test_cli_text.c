@@ -215,6 +215,39 @@ Test(cli_score, a_window_scores_as_the_same_tokens_do_alone) {
     free(ids);
 }
 
+/* The text is scored with both types of weights; the ratio is of the two perplexities. */
+Test(cli_score, tells_what_a_type_of_weights_loses) {
+    const char *story =
+        "Once upon a time, there was a little boy named Tom. He lived in a small house near the woods. One "
+        "day, Tom was flying a red kite in the park. Then the wind took it, and Tom was sad.";
+    struct cli plain = cli(NULL, "score", "--json", "--summary", "--dtype", "f32", story, NULL),
+               small = cli(NULL, "score", "--json", "--summary", "--dtype", "q4", "--against", "f32", story, NULL),
+               same = cli(NULL, "score", "--json", "--summary", "--dtype", "f32", "--against", "f32", story, NULL),
+               text = cli(NULL, "score", "--summary", "--dtype", "q4", "--against", "f32", story, NULL);
+    cJSON *f32 = only(&plain), *q4 = only(&small), *none = only(&same);
+    double ratio = cli_number(q4, "against.perplexity_ratio");
+    cr_expect_str_eq(cli_string(q4, "dtype"), "q4");
+    cr_expect_str_eq(cli_string(q4, "against.dtype"), "f32");
+    cr_expect_float_eq(cli_number(q4, "against.perplexity"), cli_number(f32, "perplexity"), 1e-12);
+    cr_expect_neq(cli_number(q4, "perplexity"), cli_number(f32, "perplexity"), "q4 loses nothing at all?");
+    cr_expect_float_eq(ratio, cli_number(q4, "perplexity") / cli_number(q4, "against.perplexity"), 1e-9);
+    cr_expect(cli_number(q4, "against.low") <= ratio && ratio <= cli_number(q4, "against.high"));
+    cr_expect_eq(cli_number(none, "against.perplexity_ratio"), 1.0);
+    cr_expect_eq(cli_number(none, "against.low"), 1.0);
+    cr_expect(strstr(text.out, "q4 against f32: perplexity "), "%s", text.out);
+    cJSON_Delete(f32);
+    cJSON_Delete(q4);
+    cJSON_Delete(none);
+    cli_free(&plain);
+    cli_free(&small);
+    cli_free(&same);
+    cli_free(&text);
+    struct cli refused = cli(NULL, "score", "--against", "f32", "Once", "--choices", "a|b", NULL);
+    cr_expect_eq(refused.status, 2);
+    cr_expect(cli_one_line(refused.err), "%s", refused.err);
+    cli_free(&refused);
+}
+
 Test(cli_score, choices_are_ranked) {
     struct cli run =
         cli(NULL, "score", "--json", "Once upon a", "--choices", " time| xyzzy", "--choice", " fi|sh", NULL);
