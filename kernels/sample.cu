@@ -319,7 +319,8 @@ DEV bool scale_open(const sample_args &a, Shared *s, Chain &c, int32_t end) {
     const sample_branch &b = s->tools.branch;
     c.scale = b.inv_temperature;
     if (b.options & SAMPLE_DYNATEMP) {
-        float best = draw_unkey(s->head.best);
+        const float row_best = draw_unkey(s->head.best);
+        float best = row_best;
         c.scale = 1.0f;
         if (c.edited) {
             list_edited(s, c, end);
@@ -327,7 +328,8 @@ DEV bool scale_open(const sample_args &a, Shared *s, Chain &c, int32_t end) {
             if (!c.open) return true;
             best = summarize(&s->tools, List{s->score, s->id, s->n}).best;
         }
-        const Sums sums = sum_open(a, s, c, {best, best, SUM_MOMENTS | SUM_RAW}); // RAW also counts
+        // RAW counts, too; an edited token's logit may be above the best score, but not above the row's.
+        const Sums sums = sum_open(a, s, c, {best, row_best, SUM_MOMENTS | SUM_RAW});
         c.scale = dynatemp(b, sums, sums.kept);
     }
     c.scaled = true;
