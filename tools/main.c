@@ -34,6 +34,7 @@ static void usage(struct strbuf *b) {
                 "  tempera generate --prompt \"Once upon a time\"\n"
                 "  tempera generate -p \"Once upon a time\" --setting temperature=0.2 --setting temperature=1 --n 3\n"
                 "  tempera probs -p \"Once upon a\" --top-p 0.9\n"
+                "  tempera sweep run -p \"Once upon a time\" --grid \"temperature=0.2:1.4:0.2 top_p=0.5,0.9,1\"\n"
                 "\nExit status: 0 done, 1 failed, 2 wrong usage, 130 after Ctrl-C.\n");
 }
 
