@@ -7,11 +7,7 @@
 #include "output.h"
 #include "sweep/sweep.h"
 
-static const struct subcommand {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary;
-} subcommands[] = {
+static const struct command subcommands[] = {
     {"run", sweep_run, "samples of prompts under many settings, into a database"},
     {"stats", sweep_stats, "every figure of every setting, with intervals and paired differences"},
     {"report", sweep_report, "one page to look at it all, offline"},
@@ -44,14 +40,8 @@ static int print_usage(int status) {
 }
 
 int cmd_sweep(int argc, char **argv) {
-    const char *names[SUBCOMMANDS];
     if (argc == 0) return print_usage(EXIT_USAGE);
     if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0) return print_usage(EXIT_DONE);
-    for (size_t i = 0; i < SUBCOMMANDS; i++) {
-        if (strcmp(subcommands[i].name, argv[0]) == 0) return subcommands[i].run(argc - 1, argv + 1);
-        names[i] = subcommands[i].name;
-    }
-    const char *near = nearest_name(argv[0], names, SUBCOMMANDS);
-    if (near) return complain(EXIT_USAGE, "sweep: unknown command \"%s\" (did you mean %s?)", argv[0], near);
-    return complain(EXIT_USAGE, "sweep: unknown command \"%s\" (see tempera sweep --help)", argv[0]);
+    const struct command *command = command_find(argv[0], subcommands, SUBCOMMANDS, "sweep: ", "sweep ");
+    return command ? command->run(argc - 1, argv + 1) : EXIT_USAGE;
 }

@@ -35,6 +35,9 @@ extern const struct arg common_output_args[4];
     {"Model", common_model_args, 1, common}, {"Engine", common_engine_args, 7, common}, {                              \
         "Output", common_output_args, 4, common                                                                        \
     }
+/* Of a command that runs no model: device, threads, instructions. */
+#define DEVICE_GROUP(common)                                                                                           \
+    { "Device", common_engine_args, 3, common }
 /* Of a command that reads a file only. */
 #define OUTPUT_GROUP(common)                                                                                           \
     { "Output", common_output_args + 1, 3, common }

@@ -6,11 +6,7 @@
 #include "common.h"
 #include "output.h"
 
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-    const char *summary;
-} commands[] = {
+static const struct command commands[] = {
     {"generate", cmd_generate, "continue prompts, under one setting or many"},
     {"tokenize", cmd_tokenize, "pieces and ids of a text, and back"},
     {"score", cmd_score, "log-probability of a text, perplexity, ranking of choices"},
@@ -58,17 +54,7 @@ static int print_version(void) {
 }
 
 static const struct command *find_command(const char *name) {
-    const char *names[COMMANDS];
-    for (size_t i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, name) == 0) return &commands[i];
-        names[i] = commands[i].name;
-    }
-    const char *near = nearest_name(name, names, COMMANDS);
-    if (near)
-        complain(EXIT_USAGE, "unknown command \"%s\" (did you mean %s?)", name, near);
-    else
-        complain(EXIT_USAGE, "unknown command \"%s\" (see tempera --help)", name);
-    return NULL;
+    return command_find(name, commands, COMMANDS, "", "");
 }
 
 static int help(const char *name) {

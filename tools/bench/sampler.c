@@ -6,6 +6,7 @@
 #include "bench.h"
 #include "common.h"
 #include "output.h"
+#include "random.h"
 #include "rows.h"
 #include "sampling_args.h"
 #include "setup.h"
@@ -64,32 +65,6 @@ static const struct arg draw_args[] = {
      .high = 100000},
 };
 
-static const struct arg device_args[] = {
-    {.name = "device",
-     .kind = ARG_CHOICE,
-     .offset = offsetof(struct common_args, device),
-     .meta = "NAME",
-     .text = "what computes",
-     .initial = "auto",
-     .choices = "auto|cpu|cuda|simt"},
-    {.name = "threads",
-     .letter = 't',
-     .kind = ARG_INT,
-     .offset = offsetof(struct common_args, threads),
-     .meta = "N",
-     .text = "processor threads; 0 = every processor this process may use",
-     .initial = "0",
-     .low = 0,
-     .high = 1024},
-    {.name = "instructions",
-     .kind = ARG_CHOICE,
-     .offset = offsetof(struct common_args, instructions),
-     .meta = "SET",
-     .text = "instruction set of the processor",
-     .initial = "the best there is",
-     .choices = "avx512|avx2|portable"},
-};
-
 static const char notes[] =
     "No model runs: rows of made-up logits lie where a model would put them, and the device draws a token from each as "
     "in "
@@ -117,17 +92,10 @@ enum { USUAL = sizeof usual_settings / sizeof *usual_settings };
 
 /* ---- logits ---- */
 
-/* Standard normal numbers by Box and Muller, from splitmix64 over the index: the same in every run. */
-static double uniform(uint64_t *state) {
-    uint64_t x = *state += 0x9E3779B97F4A7C15u;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-    return ((double)((x ^ x >> 31) >> 11) + 0.5) * 0x1p-53;
-}
-
+/* Standard normal numbers by Box and Muller. */
 static double normal(uint64_t *state) {
-    double radius = sqrt(-2 * log(uniform(state)));
-    return radius * cos(6.283185307179586 * uniform(state));
+    double radius = sqrt(-2 * log(random_unit(state)));
+    return radius * cos(6.283185307179586 * random_unit(state));
 }
 
 /* Peaked: a tail of deviation 2.2, and 200 tokens above it whose logits fall with the logarithm of their rank, as in
@@ -135,7 +103,7 @@ static double normal(uint64_t *state) {
 static void fill_row(float *row, int32_t vocab_size, bool peaked, uint64_t state) {
     for (int32_t i = 0; i < vocab_size; i++) row[i] = (float)(peaked ? 2.2 * normal(&state) - 4 : normal(&state));
     for (int32_t i = 0; peaked && i < 200; i++)
-        row[(int32_t)(uniform(&state) * vocab_size)] = (float)(14 - 1.5 * log(1.0 + i) + 0.5 * normal(&state));
+        row[(int32_t)(random_unit(&state) * vocab_size)] = (float)(14 - 1.5 * log(1.0 + i) + 0.5 * normal(&state));
 }
 
 /* Rows beyond these are copies: making them would take longer than drawing from them. */
@@ -312,15 +280,14 @@ static int sampler_run(void *user) {
 
 int bench_sampler(int argc, char **argv) {
     struct sampler_args args = {.common = common_defaults, .rows.format = "table", .logits = "both", .repetitions = 50};
-    const struct arg_command command = {
-        .name = "bench sampler",
-        .summary = "the draw alone, over vocabularies, batches and settings",
-        .synopsis = "[flags]",
-        .notes = notes,
-        .examples = examples,
-        .groups = {{"Draws", draw_args, sizeof draw_args / sizeof *draw_args, &args},
-                   {"Device", device_args, sizeof device_args / sizeof *device_args, &args.common},
-                   {"Rows", rows_args, ROWS_ARGS, &args.rows},
-                   OUTPUT_GROUP(&args.common)}};
+    const struct arg_command command = {.name = "bench sampler",
+                                        .summary = "the draw alone, over vocabularies, batches and settings",
+                                        .synopsis = "[flags]",
+                                        .notes = notes,
+                                        .examples = examples,
+                                        .groups = {{"Draws", draw_args, sizeof draw_args / sizeof *draw_args, &args},
+                                                   DEVICE_GROUP(&args.common),
+                                                   {"Rows", rows_args, ROWS_ARGS, &args.rows},
+                                                   OUTPUT_GROUP(&args.common)}};
     return args_run(&command, argc, argv, sampler_run, &args);
 }

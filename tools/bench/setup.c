@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "output.h"
+#include "random.h"
 #include "sampling_args.h"
 
 const struct arg setup_model_args[2] = {
@@ -101,10 +102,5 @@ void setup_describe(struct strbuf *b, const struct setup *setup) {
 
 void random_ids(int32_t *ids, size_t count, uint64_t prompt, int32_t vocab_size) {
     uint64_t state = 0x74656D70657261u + (prompt << 32);
-    for (size_t i = 0; i < count; i++) {
-        uint64_t x = state += 0x9E3779B97F4A7C15u;
-        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-        x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-        ids[i] = (int32_t)((x ^ x >> 31) % (uint64_t)vocab_size);
-    }
+    for (size_t i = 0; i < count; i++) ids[i] = (int32_t)(random_next(&state) % (uint64_t)vocab_size);
 }

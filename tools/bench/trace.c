@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common.h"
+#include "random.h"
 #include "strbuf.h"
 
 #define LINE_FORM "SECONDS PROMPT_TOKENS OUTPUT_TOKENS"
@@ -140,18 +141,10 @@ int trace_read(struct trace *trace, const char *path) {
 
 /* ---- Poisson ---- */
 
-/* In (0, 1): splitmix64's upper 53 bits and a half. */
-static double uniform(uint64_t *state) {
-    uint64_t x = *state += 0x9E3779B97F4A7C15u;
-    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9u;
-    x = (x ^ x >> 27) * 0x94D049BB133111EBu;
-    return ((double)((x ^ x >> 31) >> 11) + 0.5) * 0x1p-53;
-}
-
 void trace_poisson(struct trace *trace, size_t count, double rate, uint64_t seed) {
     double seconds = 0;
     for (size_t i = 0; i < count; i++) {
-        seconds -= log(uniform(&seed)) / rate;
+        seconds -= log(random_unit(&seed)) / rate;
         add_arrival(trace)->seconds = seconds;
     }
 }

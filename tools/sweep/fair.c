@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "random.h"
+
 enum { RESAMPLES = 1000 };
 
 /* ---- groups ---- */
@@ -61,13 +63,6 @@ static void score_group(const struct fairness *f, const struct sampler_group *gr
     }
 }
 
-static uint64_t next_random(uint64_t *state) { /* splitmix64 (Steele et al. 2014) */
-    uint64_t z = *state += 0x9E3779B97F4A7C15u;
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-    return z ^ z >> 31;
-}
-
 static int compare_doubles(const void *a, const void *b) {
     const double *x = a, *y = b;
     return (*x > *y) - (*x < *y);
@@ -117,7 +112,7 @@ static void fill_all(struct fairness *f, const struct curve_store *store) {
     for (size_t i = 0; i < prompts; i++) f->prompt[i] = i;
     fill_resample(f, store, 0);
     for (size_t r = 1; r <= RESAMPLES; r++) {
-        for (size_t i = 0; i < prompts; i++) f->prompt[i] = (size_t)(next_random(&state) % prompts);
+        for (size_t i = 0; i < prompts; i++) f->prompt[i] = (size_t)(random_next(&state) % prompts);
         fill_resample(f, store, r);
     }
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/scatter.h"
 #include "fair.h"
 #include "halving.h"
 #include "output.h"
@@ -136,9 +137,7 @@ static void shuffle_prompts(struct race *race, uint64_t seed) {
     race->prompt = xarray(count, sizeof *race->prompt);
     for (size_t i = 0; i < count; i++) {
         uint64_t z = (seed + 1) * 0x9E3779B97F4A7C15u + (uint64_t)i * 0xD1342543DE82EF95u;
-        z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u; /* the mixing of splitmix64 (Steele et al. 2014) */
-        z = (z ^ z >> 27) * 0x94D049BB133111EBu;
-        order[i] = (struct shuffled){z ^ z >> 31, i};
+        order[i] = (struct shuffled){scatter(z), i};
     }
     qsort(order, count, sizeof *order, compare_shuffled);
     for (size_t i = 0; i < count; i++) race->prompt[i] = order[i].prompt;
