@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "backend/backend.h"
+#include "timing.h"
 
 enum { L = 12, D = 768, H = 12, DH = 64, F = 3072, V = 50257, CONTEXT = 1024 };
 
@@ -29,25 +30,7 @@ struct bench {
 static clockid_t bench_clock = CLOCK_MONOTONIC;
 
 static double now(void) {
-    struct timespec t;
-    clock_gettime(bench_clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void must(tempera_status status, const tempera_error *err) {
-    if (status == TEMPERA_OK) return;
-    fprintf(stderr, "bench_ops: %s\n", err->message);
-    exit(1);
-}
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        tempera_error error_ = {0}, *err = &error_;                                                                    \
-        must(call, err);                                                                                               \
-    } while (0)
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return clock_seconds(bench_clock);
 }
 
 /* Seconds of one run: the median and the fastest of as many runs as fit. */
@@ -65,7 +48,7 @@ static struct timing measure(const struct bench *b, void (*run)(void *), void *a
         run(arg);
         taken[n++] = now() - start;
     } while (n < MOST && (now() < end || n < 3));
-    qsort(taken, (size_t)n, sizeof *taken, ascending);
+    qsort(taken, (size_t)n, sizeof *taken, compare_doubles);
     return (struct timing){taken[n / 2], taken[0]};
 }
 

@@ -12,13 +12,12 @@
 
 #include "backend/cpu/sampler.h"
 #include "engine/settings.h"
+#include "timing.h"
 
 enum { HISTORY = 512, REPEATS = 200, BRANCHES = 64 };
 
 static double now_us(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
+    return clock_seconds(CLOCK_THREAD_CPUTIME_ID) * 1e6;
 }
 
 static uint64_t random_state = 1;
@@ -57,11 +56,6 @@ static const struct setting settings[] = {
     {"logprobs 5, top_p 0.95", {"top_p", "0.95", "logprobs", "5"}},
 };
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static tempera_status prepare(const struct setting *setting, struct branch_params *params, tempera_error *err) {
     tempera_sampling s = tempera_sampling_default();
     for (int i = 0; i < 8 && setting->fields[i]; i += 2)
@@ -90,7 +84,7 @@ static tempera_status measure(struct cpu_sampler *sampler, const float *row, int
         TRY(cpu_sampler_draw(sampler, NULL, &view, row, V, results, err));
         times[i] = (now_us() - start) / branches;
     }
-    qsort(times, REPEATS, sizeof times[0], compare);
+    qsort(times, REPEATS, sizeof times[0], compare_doubles);
     *median = times[REPEATS / 2];
     return TEMPERA_OK;
 }

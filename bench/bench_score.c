@@ -9,18 +9,12 @@
 #include <time.h>
 
 #include "tempera/tempera.h"
+#include "timing.h"
 
 enum { TEMPERATURES = 10, FILTERS = 100, SETTINGS = TEMPERATURES * FILTERS, REPEATS = 7, KINDS = 4 };
 
 static double now_ms(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+    return clock_seconds(clock) * 1e3;
 }
 
 /* Temperatures 0.2 … 2.0; filters: 10 of top_p x 10 of top_k or min_p. */
@@ -60,11 +54,6 @@ static tempera_status score(const struct text *t, int kind, double *wall, double
     return status;
 }
 
-static double median(double *x) {
-    qsort(x, REPEATS, sizeof *x, compare);
-    return x[REPEATS / 2];
-}
-
 static tempera_status measure(const struct text *t, const char *model, tempera_error *err) {
     double wall[KINDS][REPEATS], cpu[KINDS][REPEATS], unused;
     for (int kind = 0; kind < KINDS; kind++) { /* pages get their memory */
@@ -78,9 +67,9 @@ static tempera_status measure(const struct text *t, const char *model, tempera_e
         }
     printf("%s, %zu tokens; milliseconds by the clock and of processor time, over those of 1 setting\n", model,
            t->count);
-    const double one = median(wall[1]), one_cpu = median(cpu[1]);
+    const double one = median(wall[1], REPEATS), one_cpu = median(cpu[1], REPEATS);
     for (int kind = 0; kind < KINDS; kind++) {
-        double ms = median(wall[kind]), cpu_ms = median(cpu[kind]);
+        double ms = median(wall[kind], REPEATS), cpu_ms = median(cpu[kind], REPEATS);
         printf("  %-14s %9.2f %9.2f   %5.2f x %5.2f x\n", kinds[kind], ms, cpu_ms, ms / one, cpu_ms / one_cpu);
     }
     return TEMPERA_OK;

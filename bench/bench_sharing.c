@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "tempera/tempera.h"
+#include "timing.h"
 
 enum { GRID = 64, PAIR_SAMPLES = 160, MOST_TOKENS = 64, MOST_REPEATS = 64 };
 
@@ -35,30 +36,7 @@ struct bench {
 static clockid_t bench_clock = CLOCK_MONOTONIC;
 
 static double now(void) {
-    struct timespec t;
-    clock_gettime(bench_clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void must(tempera_status status, const tempera_error *err) {
-    if (status == TEMPERA_OK) return;
-    fprintf(stderr, "bench_sharing: %s\n", err->message);
-    exit(1);
-}
-#define MUST(call)                                                                                                     \
-    do {                                                                                                               \
-        tempera_error error_ = {0}, *err = &error_;                                                                    \
-        must(call, err);                                                                                               \
-    } while (0)
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int32_t count) {
-    qsort(values, (size_t)count, sizeof *values, ascending);
-    return values[count / 2];
+    return clock_seconds(bench_clock);
 }
 
 static void set_grid(const struct bench *b, tempera_sampling *grid, int32_t tokens, int32_t n) {
@@ -159,7 +137,7 @@ static void measure_steps(const struct bench *b, tempera_engine *unshared, doubl
             struct profile p = run_steps(b, unshared, grid + (GRID - rows), (size_t)rows); /* the hottest ones */
             taken[r] = p.seconds[rows] / (double)p.steps[rows];
         }
-        cost[rows] = median(taken, b->repeat);
+        cost[rows] = median(taken, (size_t)b->repeat);
         for (int32_t i = last + 1; i < rows; i++) {
             cost[i] = cost[last] + (cost[rows] - cost[last]) * (double)(i - last) / (double)(rows - last);
         }
@@ -186,7 +164,7 @@ static void bench_time(const struct bench *b) {
             }
         }
         for (int32_t rows = 1; rows <= GRID; rows++) floor += cost[rows] * (double)p[0].steps[rows];
-        double shared = median(taken[0], b->repeat), unshared = median(taken[1], b->repeat);
+        double shared = median(taken[0], (size_t)b->repeat), unshared = median(taken[1], (size_t)b->repeat);
         printf("%d settings x %d samples x %d tokens: row-steps %llu, unshared %llu: %.2f times fewer; %.3f s, "
                "unshared %.3f s: %.2f "
                "times less; its steps with one branch a row %.3f s: %.2f times less\n",
