@@ -106,7 +106,9 @@ typedef struct tempera_engine_options {
      * embeddings and head are q8), with the inputs of matrix products at 8 bits. TEMPERA_UNSUPPORTED on other devices,
      * and for weights that are not finite */
     const char *dtype;
-    const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
+    const char *instructions; /* cpu: NULL = best, or "avx512bf16", "avx512", "avx2", "portable"; the first multiplies
+                                 bf16 weights by inputs rounded to bf16, is twice as fast on AMD's processors, and the
+                                 best there only */
     int32_t threads;          /* cpu: 0 = every processor this process may use */
     int32_t context;          /* longest prompt + completion, tokens; 0 = the model's */
     int32_t max_rows;         /* distinct sequences computed at once, 1 … 65,536; more wait their turn */

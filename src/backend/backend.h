@@ -252,7 +252,7 @@ tempera_status backend_limits_check(const struct backend_limits *limits, tempera
 struct backend_info {
     char name[16];         /* "cpu", "cuda", "simt" */
     char device[96];       /* processor or GPU model name */
-    char instructions[32]; /* "avx512", "avx2", "portable", "sm_90" …: P1 holds within one */
+    char instructions[32]; /* "avx512bf16", "avx512", "avx2", "portable", "sm_90" …: P1 holds within one */
     int32_t threads;
     int32_t page_tokens;              /* tokens in a KV page */
     bool run_ahead;                   /* two steps may be in flight, and tokens fed back */
@@ -266,7 +266,7 @@ struct backend;
 
 struct backend_options {
     int32_t threads;          /* cpu: 0 = all processors this process may use */
-    const char *instructions; /* cpu: NULL = best, or "avx512", "avx2", "portable" */
+    const char *instructions; /* cpu: NULL = best, or "avx512bf16", "avx512", "avx2", "portable" */
     bool quantised;           /* weights will be of a quantised type: "auto" is a device that has them */
     bool fast;                /* cuda: linear layers may use whatever is fastest; bits may then depend on the batch */
 };

@@ -8,8 +8,8 @@
 
 #include "base/num.h"
 
-const struct ops_target OPS_TARGETS[] = {
-    {"cpu", "avx512"}, {"cpu", "avx2"}, {"cpu", "portable"}, {"simt", NULL}, {"cuda", NULL}};
+const struct ops_target OPS_TARGETS[] = {{"cpu", "avx512bf16"}, {"cpu", "avx512"}, {"cpu", "avx2"},
+                                         {"cpu", "portable"},   {"simt", NULL},    {"cuda", NULL}};
 const int OPS_TARGET_COUNT = sizeof OPS_TARGETS / sizeof OPS_TARGETS[0];
 
 bool ops_tensor(const struct ops_target *target) {
@@ -18,6 +18,12 @@ bool ops_tensor(const struct ops_target *target) {
 
 enum weight_type ops_page_types(const struct ops_target *target) {
     return ops_tensor(target) ? WEIGHT_TYPE_COUNT : WEIGHT_F32 + 1;
+}
+
+struct arithmetic ops_products(const struct ops *o, enum weight_type type) {
+    struct arithmetic a = reference_arithmetic(o->tensor, type);
+    if (type == WEIGHT_BF16 && strcmp(o->info.instructions, "avx512bf16") == 0) a.element = WEIGHT_BF16;
+    return a;
 }
 
 enum weight_type ops_packed_types(const struct ops_target *target) {

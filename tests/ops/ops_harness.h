@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 #include "backend/backend.h"
+#include "ops_reference.h"
 
 /* A backend under test: the name for backend_find, and instructions. */
 struct ops_target {
@@ -37,6 +38,9 @@ struct ops {
 /* False when this machine or build lacks the target. */
 bool ops_open(struct ops *o, const struct ops_target *target, int threads, const struct backend_limits *limits);
 void ops_close(struct ops *o);
+
+/* How its linear layers multiply by weights of `type`; a.element is what inputs are rounded to. */
+struct arithmetic ops_products(const struct ops *o, enum weight_type type);
 
 /* Limits that all sizes of the tests fit in, for F32 weights. */
 struct backend_limits ops_limits(int32_t D, int32_t max_tokens);

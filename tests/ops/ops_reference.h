@@ -20,7 +20,8 @@ struct reference_value {
 
 /* How a target multiplies for weights (and KV pages) of one type: the numeric contract that tests hold it to.
  *
- * fp32 (the cpu): inputs as they are; every product and sum rounded to fp32. Tensor cores, 16-bit types: inputs, too,
+ * fp32 (the cpu): inputs as they are; every product and sum rounded to fp32. The cpu's avx512bf16, BF16 linear layers:
+ * inputs rounded to bf16, products exact. Tensor cores, 16-bit types: inputs, too,
  * are rounded to the type first. Products are exact; sums are chains of steps of 16 products, each adding at most 2^-22
  * of the absolute sum (cores truncate, and align to the largest term). Tensor cores, F32: a = hi + lo in TF32 (11 bits
  * each), three products hi hi, hi lo, lo hi. What is left out of a, of b and lo lo are 2^-22 of |a b| each; sums are

@@ -60,7 +60,7 @@ static float *run_linear(struct ops *o, const struct layer *l, const struct line
 /* What out [t, n] must be before it is stored or added. */
 static struct reference_value linear_value(const struct ops *o, const struct layer *l, enum weight_type type, int32_t t,
                                            int32_t n, enum activation activation) {
-    struct arithmetic a = reference_arithmetic(o->tensor, type);
+    struct arithmetic a = ops_products(o, type);
     return reference_activate(activation, reference_dot(a, l->in + (size_t)t * (size_t)l->K,
                                                         l->rows + (size_t)n * (size_t)l->K, l->K, l->bias + n));
 }
@@ -350,6 +350,7 @@ Test(ops_pack, rounds_to_nearest_even) {
         enum weight_type type = limits.type = (enum weight_type)(i / 2);
         if (!ops_open(&o, target, 1, &limits)) continue;
         const double apart = o.tensor && type == WEIGHT_F32 ? 0x1p-22 : 0; /* what three TF32 products leave out */
+        const bool dots = !o.tensor && ops_products(&o, type).element == WEIGHT_BF16;
         struct weight_piece piece = {
             .data = i % 2 ? turned : rows, .transposed = i % 2, .source_rows = N, .group = N, .groups = 1, .stride = N};
         struct linear_weight w = ops_weight_new(&o, type, N, K);
@@ -358,6 +359,7 @@ Test(ops_pack, rounds_to_nearest_even) {
         for (int j = 0; j < N * K; j++) {
             float stored = (float)reference_stored(type, rows[j]);
             if (isinf(stored)) continue; /* its row is NaN when read back: inf · 0 */
+            if (dots && fabsf(stored) < 0x1p-126f) stored = 0; /* the products that read it back do that */
             bool spoiled = false;
             for (int k = 0; k < K; k++) spoiled |= !isfinite(reference_stored(type, rows[j / K * K + k]));
             if (spoiled) continue;
@@ -608,7 +610,7 @@ static void check_logits(const struct ops_target *target, int32_t T, int32_t V, 
     limits.V = V, limits.type = type;
     struct ops o;
     if (!ops_open(&o, target, 2, &limits)) return;
-    const struct arithmetic a = reference_arithmetic(o.tensor, type), in = {type, o.tensor, WEIGHT_F32};
+    const struct arithmetic a = ops_products(&o, type), in = {type, o.tensor, WEIGHT_F32};
     struct ops_random r = {(uint64_t)V};
     float *x = ops_normals(&r, (size_t)T * (size_t)D, 1), *w = ops_normals(&r, (size_t)D, 1);
     float *rows = ops_normals(&r, (size_t)V * (size_t)D, 1);

@@ -8,8 +8,8 @@
  *   KV, one layer         [page][K: [Hkv][Dh][16]] and [page][V: [Hkv][panels of 16 d][16 tokens][16 d]]: a K page is a panel
  *                         whose outputs are keys, a V page is panels whose outputs are head dimensions.
  *
- * Determinism: an output of a linear layer is one fp32 accumulator that adds its products in ascending k, whatever the
- * number of rows computed with it. Attention is written in cpu_attend.h. Work is split over threads by outputs only. */
+ * Determinism: an output of a linear layer is one fp32 accumulator that adds its products in ascending k (with pack_pairs:
+ * in ascending pairs), whatever the number of rows computed with it. Attention is written in cpu_attend.h. Work is split over threads by outputs only. */
 #ifndef BACKEND_CPU_CPU_H
 #define BACKEND_CPU_CPU_H
 
@@ -31,7 +31,8 @@ enum {
     ATTEND_ROWS = 64,          /* most queries that share one pass over the keys */
 };
 
-/* The register tiles: c [R, 64] = (fresh ? 0 : c) + x · panels, with x packed [K, R].
+/* The register tiles: c [R, 64] = (fresh ? 0 : c) + x · panels, with x packed [K, R], or pack_pairs's for BF16 panels of a
+ * set that has it.
  *
  * cpu_stream_tile reads four whole panels that follow each other in memory, and fetches ahead of itself; always fresh.
  * cpu_block_tile reads F32 panels that are in cache, from any four places, and meanwhile fetches others: in each of its K
@@ -86,6 +87,8 @@ struct cpu_kernels {
     int32_t tile_rows;                                             /* most rows of a register tile */
     cpu_stream_tile *stream[WEIGHT_TYPE_COUNT][TILE_ROWS_MAX + 1]; /* by rows; [0] unused */
     cpu_block_tile *block[WEIGHT_TYPE_COUNT][TILE_ROWS_MAX + 1];
+    /* NULL, or what makes the inputs of the BF16 tiles: to [ceil(K/2)][R] words of two bf16 from in [R, K]. */
+    void (*pack_pairs)(float *to, const float *in, int32_t R, int64_t K);
     /* to [K][16] = a panel's K inputs, widened. */
     void (*widen)(float *to, const void *panel, enum weight_type type, int64_t K);
     /* out [n] from the sums c [n], n ≤ 64, of outputs first … first + n - 1. */
@@ -112,6 +115,7 @@ extern const struct cpu_kernels cpu_kernels_portable;
 #if defined(__x86_64__)
 extern const struct cpu_kernels cpu_kernels_avx2;
 extern const struct cpu_kernels cpu_kernels_avx512;
+extern const struct cpu_kernels cpu_kernels_avx512bf16;
 #endif
 
 /* Scratch memory for one running part; parts take any free one, which cannot change a bit of their results. */

@@ -20,7 +20,7 @@ static tempera_status cpu_open(struct backend **backend, const struct backend_op
     const struct cpu_kernels *kernels = cpu_kernels_find(name);
     if (!kernels)
         return fail(err, TEMPERA_UNSUPPORTED,
-                    "instructions '%s': unknown, or not in this processor (avx512, avx2, portable)", name);
+                    "instructions '%s': unknown, or not in this processor (avx512bf16, avx512, avx2, portable)", name);
     struct cpu_backend *b = mem_array(1, sizeof *b);
     if (!b) return fail_memory(err, sizeof *b, "the cpu backend");
     b->base.ops = &cpu_backend_ops;

@@ -16,7 +16,9 @@ struct multiply_job {
     float *out; /* [T, out_stride] */
     int64_t out_stride;
     const float *in;     /* [T, K] */
-    const float *packed; /* tiles of rows, each [K][rows of the tile] */
+    const float *packed; /* tiles of rows, each [width][rows of the tile] */
+    bool pairs;          /* of inputs are one word of a row: kernels->pack_pairs */
+    int64_t width;       /* words of a row: K, or pairs */
     int32_t T;
     const struct linear_weight *weight;
     const struct cpu_epilogue *e;
@@ -29,25 +31,17 @@ static int32_t tile_row(const struct multiply_job *job, int32_t tile) {
     return (int32_t)cpu_part_start(job->T, tile, job->tiles);
 }
 
-/* to [K, R] = rows [R, K] transposed: four by four, and the last four rows again where R is not a multiple of four. */
-static void pack_tile(float *to, const float *from, int32_t R, int64_t K) {
-    const int64_t whole = R < 4 ? 0 : K / 4 * 4;
-    for (int64_t k = 0; k < whole; k += 4)
-        for (int32_t r = 0; r < R; r += 4) {
-            int32_t at = r + 4 <= R ? r : R - 4;
-            transpose_4x4(to + k * R + at, R, from + at * K + k, K);
-        }
-    for (int64_t k = whole; k < K; k++)
-        for (int32_t r = 0; r < R; r++) to[k * R + r] = from[r * K + k];
-}
-
 static void pack_rows_part(void *arg, int part, int parts) {
     const struct multiply_job *job = arg;
     const int64_t K = job->weight->K;
     int64_t end = cpu_part_start(job->tiles, part + 1, parts);
     for (int64_t tile = cpu_part_start(job->tiles, part, parts); tile < end; tile++) {
         int32_t row = tile_row(job, (int32_t)tile), R = tile_row(job, (int32_t)tile + 1) - row;
-        pack_tile(job->b->packed + row * K, job->in + row * K, R, K);
+        float *to = job->b->packed + row * job->width;
+        if (job->pairs)
+            job->b->kernels->pack_pairs(to, job->in + row * K, R, K);
+        else
+            transpose_tile(to, job->in + row * K, K, R, K);
     }
 }
 
@@ -103,8 +97,9 @@ static bool cursor_advance(struct cursor *at, int64_t K) {
 }
 
 /* Above how many tiles a block's 16-bit panels are widened once for all: BF16 costs little to widen on the way. */
-static int32_t most_direct_tiles(enum weight_type type) {
-    return type == WEIGHT_F32 ? INT32_MAX : type == WEIGHT_BF16 ? 8 : 2;
+static int32_t most_direct_tiles(const struct multiply_job *job) {
+    const enum weight_type type = job->weight->type;
+    return type == WEIGHT_F32 || job->pairs ? INT32_MAX : type == WEIGHT_BF16 ? 8 : 2;
 }
 
 /* The tiles [tile, tile_end) of one block. c [rows, 64] starts at the first tile's row; `wide` [4][K][16] is room for
@@ -113,11 +108,11 @@ static void multiply_block(const struct multiply_job *job, float *c, float *wide
                            int32_t tile_end) {
     const struct cpu_kernels *kernels = job->b->kernels;
     const struct linear_weight *w = job->weight;
-    const int64_t count = w->K - at.k < LINEAR_K ? w->K - at.k : LINEAR_K;
+    const int64_t count = w->K - at.k < LINEAR_K ? w->K - at.k : LINEAR_K, word = job->pairs ? at.k / 2 : at.k;
     enum weight_type type = w->type;
     const void *panels[QUAD], *next[QUAD];
     quad_panels(job, at.quad + at.i, at.k, panels);
-    if (tile_end - tile > most_direct_tiles(type)) {
+    if (tile_end - tile > most_direct_tiles(job)) {
         for (int i = 0; i < QUAD; i++) {
             kernels->widen(wide + i * count * PANEL, panels[i], type, count);
             panels[i] = wide + i * count * PANEL;
@@ -133,7 +128,7 @@ static void multiply_block(const struct multiply_job *job, float *c, float *wide
     for (int i = 0; i < QUAD; i++) fetch.next[i] = next[i];
     for (; tile < tile_end; tile++) {
         int32_t row = tile_row(job, tile), R = tile_row(job, tile + 1) - row;
-        kernels->block[type][R](c, job->packed + row * (int64_t)w->K + at.k * R, panels, count, at.k == 0, &fetch);
+        kernels->block[type][R](c, job->packed + row * job->width + word * R, panels, count, at.k == 0, &fetch);
         c += (int64_t)R * QUAD_WIDTH;
         for (int i = 0; i < QUAD; i++) fetch.next[i] += fetch.step * steps;
     }
@@ -180,17 +175,21 @@ tempera_status cpu_multiply(struct cpu_backend *b, float *out, int64_t out_strid
         cpu_quant_multiply(b, out, out_stride, in, T, weight, e);
         return TEMPERA_OK;
     }
+    const bool pairs = weight->type == WEIGHT_BF16 && b->kernels->pack_pairs;
+    const bool in_place = T == 1 && !pairs;
     struct multiply_job job = {.b = b,
                                .out = out,
                                .out_stride = out_stride,
                                .in = in,
-                               .packed = T == 1 ? in : b->packed,
+                               .packed = in_place ? in : b->packed,
+                               .pairs = pairs,
+                               .width = pairs ? (weight->K + 1) / 2 : weight->K,
                                .T = T,
                                .weight = weight,
                                .e = e};
     job.tiles = (int32_t)ceil_div((size_t)T, (size_t)b->kernels->tile_rows);
     job.quads = (int32_t)ceil_div((size_t)weight->N, QUAD_WIDTH);
-    if (T > 1)
+    if (!in_place)
         pool_run(b->pool, pack_rows_part, &job, cpu_parts(b, job.tiles, (int64_t)b->kernels->tile_rows * weight->K));
     if (job.tiles == 1) {
         pool_run(b->pool, stream_part, &job, stream_parts(&job));

@@ -110,6 +110,17 @@ CPU_INLINE vec vec_load_bf16(const uint16_t *p) {
     veci wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
     return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
 }
+#if defined(CPU_DOTS)
+/* VEC lanes c + (a1 b1, then + a0 b0) of pairs of bf16: sums rounded to nearest even, subnormals read and written as zero,
+ * whatever the rounding mode (Intel's reference, VDPBF16PS). */
+CPU_INLINE vec vec_dot_bf16(vec a, vec b, vec c) {
+    return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+}
+/* VEC pairs of bf16: 2 · VEC floats in order, rounded to nearest even, subnormals to zero. */
+CPU_INLINE vec vec_pair_bf16(vec low, vec high) {
+    return (vec)_mm512_cvtne2ps_pbh(high, low);
+}
+#endif
 CPU_INLINE void vec_store_f16(uint16_t *p, vec a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }

@@ -8,6 +8,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/cpu_simd.h"
+#include "backend/cpu/cpu_transpose.h"
 
 #if defined(CPU_AVX512)
 enum { TILE_ROWS = 14 };
@@ -35,23 +36,38 @@ CPU_INLINE void acc_store(const int R, const int P, tile_acc acc, float *c, int6
         vec_store(c + r * ldc + v * VEC, acc[r][v]);
 }
 
-/* acc[r][v] += x[r * step] * w[v]: one k. */
-CPU_INLINE void acc_add(const int R, const int P, tile_acc acc, const float *x, const int step, const vec *w) {
+/* What a tile multiplies: panels of a weight type by floats, or, where the set has bf16 dot products, BF16 panels by
+ * pairs of bf16 inputs. */
+enum tile_kind { TILE_F32 = WEIGHT_F32, TILE_F16 = WEIGHT_F16, TILE_BF16 = WEIGHT_BF16, TILE_DOTS };
+
+CPU_INLINE vec tile_multiply(const enum tile_kind kind, vec x, vec w, vec acc) {
+#if defined(CPU_DOTS)
+    if (kind == TILE_DOTS) return vec_dot_bf16(x, w, acc);
+#endif
+    (void)kind;
+    return vec_fma(x, w, acc);
+}
+/* acc[r][v] += x[r * step] * w[v]: one k, or of TILE_DOTS a pair. */
+CPU_INLINE void acc_step(const enum tile_kind kind, const int R, const int P, tile_acc acc, const float *x,
+                         const int step, const vec *w) {
     CPU_UNROLL for (int r = 0; r < R; r++) {
         const vec factor = vec_set1(x[r * step]);
-        CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] = vec_fma(factor, w[v], acc[r][v]);
+        CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] = tile_multiply(kind, factor, w[v], acc[r][v]);
     }
+}
+CPU_INLINE void acc_add(const int R, const int P, tile_acc acc, const float *x, const int step, const vec *w) {
+    acc_step(TILE_F32, R, P, acc, x, step, w);
 }
 
 /* w = the P panels' weights for one k at byte `at`; `odd` picks the second of a BF16 pair. */
-CPU_INLINE void tile_load(const enum weight_type type, const bool odd, const int P, vec *w, const char *const *panel,
+CPU_INLINE void tile_load(const enum tile_kind kind, const bool odd, const int P, vec *w, const char *const *panel,
                           ptrdiff_t at) {
     CPU_UNROLL for (int p = 0; p < P; p++) CPU_UNROLL for (int v = 0; v < PANEL_VECS; v++) {
         const void *line = panel[p] + at;
         vec *to = &w[p * PANEL_VECS + v];
-        if (type == WEIGHT_F32)
+        if (kind == TILE_F32 || kind == TILE_DOTS)
             *to = vec_load((const float *)line + v * VEC);
-        else if (type == WEIGHT_F16)
+        else if (kind == TILE_F16)
             *to = vec_load_f16((const uint16_t *)line + v * VEC);
         else if (odd)
             *to = vec_load_bf16_odd((const uint16_t *)line + v * 2 * VEC);
@@ -66,15 +82,16 @@ CPU_INLINE void tile_ahead(const int P, const char *const *panel, ptrdiff_t at, 
     CPU_UNROLL for (int p = 0; p < P; p++) __builtin_prefetch(panel[p] + to, 0, 3);
 }
 
-/* P panels in one pass over K. `type` and `stream` are constants after inlining; next and step are for blocks. */
-CPU_INLINE void tile_pass(const enum weight_type type, const bool stream, const int R, const int P, float *c,
+/* P panels in one pass over K. `kind` and `stream` are constants after inlining; next and step are for blocks. */
+CPU_INLINE void tile_pass(const enum tile_kind kind, const bool stream, const int R, const int P, float *c,
                           const float *x, const char *const *panel, int64_t K, bool fresh, const char *const *next,
                           ptrdiff_t step) {
     tile_acc acc;
     vec w[QUAD * PANEL_VECS];
     acc_load(R, P, acc, c, QUAD_WIDTH, fresh);
-    const int inputs = type == WEIGHT_BF16 ? 2 : 1; /* inputs that lie together */
-    const ptrdiff_t line = type == WEIGHT_F16 ? PANEL * 2 : PANEL * 4;
+    if (kind == TILE_DOTS) K = (K + 1) / 2;       /* pairs: then as F32 */
+    const int inputs = kind == TILE_BF16 ? 2 : 1; /* inputs that lie together */
+    const ptrdiff_t line = kind == TILE_F16 ? PANEL * 2 : PANEL * 4;
     const ptrdiff_t whole = K / inputs * line, bytes = (K + inputs - 1) / inputs * line;
     ptrdiff_t fetch = 0;
     for (ptrdiff_t at = 0; at < whole; at += line, x += inputs * R, fetch += step) {
@@ -82,37 +99,37 @@ CPU_INLINE void tile_pass(const enum weight_type type, const bool stream, const 
             tile_ahead(P, panel, at, bytes);
         else
             CPU_UNROLL for (int p = 0; p < P; p++) __builtin_prefetch(next[p] + fetch, 0, 2);
-        tile_load(type, false, P, w, panel, at);
-        acc_add(R, P, acc, x, 1, w);
+        tile_load(kind, false, P, w, panel, at);
+        acc_step(kind, R, P, acc, x, 1, w);
         if (inputs == 1) continue;
-        tile_load(type, true, P, w, panel, at);
+        tile_load(kind, true, P, w, panel, at);
         acc_add(R, P, acc, x + R, 1, w);
     }
     if (whole < bytes) { /* an odd last input of BF16 */
-        tile_load(type, false, P, w, panel, whole);
+        tile_load(kind, false, P, w, panel, whole);
         acc_add(R, P, acc, x, 1, w);
     }
     acc_store(R, P, acc, c, QUAD_WIDTH);
 }
 
-#define TILE_STREAM_DEFINE(type, R)                                                                                    \
-    static void tile_stream_##type##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K) {        \
+#define TILE_STREAM_DEFINE(kind, R)                                                                                    \
+    static void tile_stream_##kind##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K) {        \
         const int P = TILE_PANELS(R);                                                                                  \
         for (int q = 0; q < QUAD; q += P) {                                                                            \
             const char *panel[QUAD];                                                                                   \
             CPU_UNROLL for (int p = 0; p < P; p++) panel[p] = panels[q + p];                                           \
-            tile_pass(WEIGHT_##type, true, R, P, c + q * PANEL, x, panel, K, true, panel, 0);                          \
+            tile_pass(TILE_##kind, true, R, P, c + q * PANEL, x, panel, K, true, panel, 0);                            \
         }                                                                                                              \
     }
 
-#define TILE_BLOCK_DEFINE(type, R)                                                                                     \
-    static void tile_block_##type##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K,           \
+#define TILE_BLOCK_DEFINE(kind, R)                                                                                     \
+    static void tile_block_##kind##_##R(float *c, const float *x, const void *const panels[QUAD], int64_t K,           \
                                         bool fresh, const struct cpu_fetch *fetch) {                                   \
         const int P = TILE_PANELS(R);                                                                                  \
         for (int q = 0; q < QUAD; q += P) {                                                                            \
             const char *panel[QUAD], *next[QUAD];                                                                      \
             CPU_UNROLL for (int p = 0; p < P; p++) panel[p] = panels[q + p], next[p] = fetch->next[q + p];             \
-            tile_pass(WEIGHT_##type, false, R, P, c + q * PANEL, x, panel, K, fresh, next, fetch->step);               \
+            tile_pass(TILE_##kind, false, R, P, c + q * PANEL, x, panel, K, fresh, next, fetch->step);                 \
         }                                                                                                              \
     }
 
@@ -132,19 +149,45 @@ CPU_INLINE void tile_pass(const enum weight_type type, const bool stream, const 
 #define TILE_MAP(X, type) X(type, 1) X(type, 2) X(type, 3)
 #endif
 
+#if defined(CPU_DOTS)
+#define TILE_OF_BF16 DOTS
+#else
+#define TILE_OF_BF16 BF16
+#endif
 TILE_MAP(TILE_STREAM_DEFINE, F32)
 TILE_MAP(TILE_STREAM_DEFINE, F16)
-TILE_MAP(TILE_STREAM_DEFINE, BF16)
+TILE_MAP(TILE_STREAM_DEFINE, TILE_OF_BF16)
 TILE_MAP(TILE_BLOCK_DEFINE, F32)
 TILE_MAP(TILE_BLOCK_DEFINE, F16)
-TILE_MAP(TILE_BLOCK_DEFINE, BF16)
+TILE_MAP(TILE_BLOCK_DEFINE, TILE_OF_BF16)
 
-#define TILE_STREAM_ENTRY(type, R) [WEIGHT_##type][R] = tile_stream_##type##_##R,
-#define TILE_STREAM_TABLE                                                                                              \
-    TILE_MAP(TILE_STREAM_ENTRY, F32) TILE_MAP(TILE_STREAM_ENTRY, F16) TILE_MAP(TILE_STREAM_ENTRY, BF16)
-#define TILE_BLOCK_ENTRY(type, R) [WEIGHT_##type][R] = tile_block_##type##_##R,
-#define TILE_BLOCK_TABLE                                                                                               \
-    TILE_MAP(TILE_BLOCK_ENTRY, F32) TILE_MAP(TILE_BLOCK_ENTRY, F16) TILE_MAP(TILE_BLOCK_ENTRY, BF16)
+#define TILE_STREAM_ENTRY(kind, R) [R] = tile_stream_##kind##_##R,
+#define TILE_BLOCK_ENTRY(kind, R)  [R] = tile_block_##kind##_##R,
+/* A table by weight type and rows, X one of the two above. */
+#define TILE_TABLE(X)                                                                                                  \
+    {                                                                                                                  \
+        {TILE_MAP(X, F32)}, {TILE_MAP(X, F16)}, {                                                                      \
+            TILE_MAP(X, TILE_OF_BF16)                                                                                  \
+        }                                                                                                              \
+    }
+
+#if defined(CPU_DOTS)
+/* to [ceil(K/2)][R] pairs = in [R, K] rounded to bf16 (nearest even, subnormals to zero); an odd K gets a zero. */
+static void tile_pack_pairs(float *to, const float *in, int32_t R, int64_t K) {
+    enum { PAIRS = 64 };
+    float pairs[TILE_ROWS][PAIRS];
+    for (int64_t k = 0; k < K; k += 2 * PAIRS, to += (ptrdiff_t)PAIRS * R) {
+        const int64_t n = K - k < 2 * PAIRS ? K - k : 2 * PAIRS;
+        for (int32_t r = 0; r < R; r++)
+            for (int64_t i = 0; i < n; i += 2 * VEC) {
+                const float *x = in + r * K + k + i;
+                vec_store(pairs[r] + i / 2,
+                          vec_pair_bf16(vec_load_n(x, vec_lanes(n - i)), vec_load_n(x + VEC, vec_lanes(n - i - VEC))));
+            }
+        transpose_tile(to, pairs[0], PAIRS, R, (n + 1) / 2);
+    }
+}
+#endif
 
 static void tile_widen(float *to, const void *panel, enum weight_type type, int64_t K) {
     const uint16_t *from = panel;

@@ -1,17 +1,24 @@
-/* cpu_variant.h: one instruction set's kernels. Included by cpu_portable.c, cpu_avx2.c and cpu_avx512.c after they have
- * chosen the set and named the tables. */
+/* cpu_variant.h: one instruction set's kernels. Included by cpu_portable.c, cpu_avx2.c, cpu_avx512.c and cpu_avx512bf16.c
+ * after they have chosen the set and named the tables. */
 #include "backend/cpu/cpu_attend.h"
 #include "backend/cpu/cpu_pack_kernel.h"
 #include "backend/cpu/cpu_probe.h"
+#if defined(QUANT_NAME)
 #include "backend/cpu/cpu_quant_kernel.h"
+#else
+#include "backend/cpu/cpu_quant.h"
+#endif
 #include "backend/cpu/cpu_row_kernels.h"
 #include "backend/cpu/cpu_tile.h"
 
 const struct cpu_kernels CPU_TABLE = {
     .name = CPU_NAME,
     .tile_rows = TILE_ROWS,
-    .stream = {TILE_STREAM_TABLE},
-    .block = {TILE_BLOCK_TABLE},
+    .stream = TILE_TABLE(TILE_STREAM_ENTRY),
+    .block = TILE_TABLE(TILE_BLOCK_ENTRY),
+#if defined(CPU_DOTS)
+    .pack_pairs = tile_pack_pairs,
+#endif
     .widen = tile_widen,
     .finish = row_finish,
     .norm = row_norm,
