@@ -30,6 +30,17 @@ CPU_INLINE veci quant_high(veci w) {
 CPU_INLINE vec quant_float(veci a) {
     return _mm512_cvtepi32_ps(a);
 }
+/* The larger bits of |x|: above those of any number where x is not finite. */
+CPU_INLINE veci quant_larger(veci bits, vec x) {
+    return _mm512_max_epi32(bits, _mm512_castps_si512(vec_abs(x)));
+}
+CPU_INLINE int32_t quant_most(veci bits) {
+    return _mm512_reduce_max_epi32(bits);
+}
+/* to [VEC] = integral values of -127 … 127. */
+CPU_INLINE void quant_narrow(int8_t *to, vec a) {
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+}
 CPU_INLINE int32_t quant_start(enum weight_type type, int32_t start) {
     (void)type;
     return start;
@@ -64,6 +75,19 @@ CPU_INLINE veci quant_high(veci w) {
 }
 CPU_INLINE vec quant_float(veci a) {
     return _mm256_cvtepi32_ps(a);
+}
+CPU_INLINE veci quant_larger(veci bits, vec x) {
+    return _mm256_max_epi32(bits, _mm256_castps_si256(vec_abs(x)));
+}
+CPU_INLINE int32_t quant_most(veci bits) {
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+    __m128i two = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+CPU_INLINE void quant_narrow(int8_t *to, vec a) {
+    veci wide = _mm256_cvtps_epi32(a);
+    __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
+    _mm_storel_epi64((__m128i *)(void *)to, _mm_packs_epi16(words, words));
 }
 /* Two products of unsigned bytes above 128 do not fit 16 bits, so Q8 is multiplied signed: |a| · (q with a's sign). */
 CPU_INLINE int32_t quant_start(enum weight_type type, int32_t start) {
@@ -100,6 +124,18 @@ CPU_INLINE veci quant_high(veci w) {
 }
 CPU_INLINE vec quant_float(veci a) {
     return __builtin_convertvector(a, vec);
+}
+CPU_INLINE veci quant_larger(veci bits, vec x) {
+    veci a = (veci)vec_abs(x), larger = a > bits;
+    return (larger & a) | (~larger & bits);
+}
+CPU_INLINE int32_t quant_most(veci bits) {
+    int32_t most = 0;
+    for (int i = 0; i < VEC; i++) most = bits[i] > most ? bits[i] : most;
+    return most;
+}
+CPU_INLINE void quant_narrow(int8_t *to, vec a) {
+    for (int i = 0; i < VEC; i++) to[i] = (int8_t)a[i];
 }
 CPU_INLINE int32_t quant_start(enum weight_type type, int32_t start) {
     (void)type;
@@ -204,29 +240,23 @@ QUANT_MAP(QUANT_TILE_DEFINE, Q4)
 
 /* The largest |x| of a group; NaN where any x is not finite. */
 CPU_INLINE float quant_largest(const float x[QUANT_GROUP]) {
-    vec largest = vec_zero(), spoiled = vec_zero();
-    for (int i = 0; i < QUANT_GROUP; i += VEC) {
-        vec v = vec_load(x + i);
-        largest = vec_max(largest, vec_abs(v));
-        spoiled = vec_add(spoiled, vec_mul(v, vec_zero()));
-    }
-    return vec_largest(largest) + vec_sum(spoiled);
+    veci bits = quant_set1(0);
+    CPU_UNROLL for (int i = 0; i < QUANT_GROUP; i += VEC) bits = quant_larger(bits, vec_load(x + i));
+    const int32_t most = quant_most(bits);
+    return most < 0x7f800000 ? bits_float((uint32_t)most) : NAN;
 }
 
 /* to [8][rows][4] at this row = x · inverse, rounded; returns their sum. */
 CPU_INLINE int32_t quant_round(unsigned char *to, int32_t rows, const float x[QUANT_GROUP], float inverse) {
-    float rounded[QUANT_GROUP];
     int8_t a[QUANT_GROUP];
-    int32_t sum = 0;
-    for (int i = 0; i < QUANT_GROUP; i += VEC)
-        vec_store(rounded + i, vec_round(vec_mul(vec_load(x + i), vec_set1(inverse))));
-    for (int i = 0; i < QUANT_GROUP; i++) {
-        int32_t q = (int32_t)rounded[i];
-        a[i] = (int8_t)q;
-        sum += q;
+    vec sum = vec_zero(); /* integers below 2^24: exact */
+    CPU_UNROLL for (int i = 0; i < QUANT_GROUP; i += VEC) {
+        vec rounded = vec_round(vec_mul(vec_load(x + i), vec_set1(inverse)));
+        quant_narrow(a + i, rounded);
+        sum = vec_add(sum, rounded);
     }
     for (int j = 0; j < 8; j++) memcpy(to + (ptrdiff_t)j * rows * 4, a + 4 * j, 4);
-    return sum;
+    return (int32_t)vec_sum(sum);
 }
 
 static void quant_quantise(unsigned char *tile, int32_t rows, int32_t row, const float *in, int64_t K, int32_t zero) {
