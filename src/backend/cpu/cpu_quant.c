@@ -110,20 +110,25 @@ static void quantise_part(void *arg, int part, int parts) {
     }
 }
 
-/* Blocks of 32 outputs: read once from memory for the first tile, from cache for the others. */
+/* Blocks of 32 outputs are read once from memory: by the only tile, which fetches ahead of itself, or by the tiles of the
+ * column that the same thread probably had before, each of which fetches its share. */
 static void columns_part(void *arg, int part, int parts) {
     const struct quant_job *job = arg;
     const struct linear_weight *w = job->weight;
-    const int64_t groups = (int64_t)cpu_quant_groups(w->K);
-    const size_t bytes = (size_t)groups * cpu_quant_block(w->type);
+    const int64_t groups = (int64_t)cpu_quant_groups(w->K), turn = job->b->threads;
+    const size_t block = cpu_quant_block(w->type), bytes = (size_t)groups * block;
     float c[QUANT_ROWS_MAX * QUANT_WIDTH];
     const int64_t end = cpu_part_start(job->columns, part + 1, parts);
     for (int64_t column = cpu_part_start(job->columns, part, parts); column < end; column++) {
+        const unsigned char *blocks = (const unsigned char *)w->data + (size_t)column * bytes;
         const int64_t first = column * QUANT_WIDTH, n = w->N - first < QUANT_WIDTH ? w->N - first : QUANT_WIDTH;
+        const size_t share = column + turn < job->columns ? round_up(ceil_div(block, (size_t)job->tiles), 64) : 0;
         for (int32_t tile = 0; tile < job->tiles; tile++) {
             int32_t row = tile_row(job, tile), rows = tile_row(job, tile + 1) - row;
-            job->b->quant->tile[w->type - WEIGHT_Q8][rows](
-                c, tile_inputs(job, tile), (const unsigned char *)w->data + (size_t)column * bytes, groups);
+            const bool stream = job->tiles == 1 || (column < turn && tile == 0);
+            const unsigned char *next = blocks + (size_t)turn * bytes + (size_t)(tile * groups) * share;
+            job->b->quant->tile[w->type - WEIGHT_Q8][rows](c, tile_inputs(job, tile), blocks, groups,
+                                                           stream ? NULL : next, (ptrdiff_t)share);
             for (int32_t r = 0; r < rows; r++)
                 job->b->kernels->finish(job->out + (row + r) * job->out_stride + first, c + r * QUANT_WIDTH, first, n,
                                         job->e);

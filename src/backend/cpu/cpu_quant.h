@@ -52,8 +52,11 @@ static inline int32_t cpu_quant_zero(enum weight_type type) {
     return type == WEIGHT_Q8 ? 128 : 8;
 }
 
-/* c [R, 32] = the sums of one tile with the blocks of 32 outputs, which follow each other. */
-typedef void cpu_quant_tile(float *c, const unsigned char *inputs, const unsigned char *blocks, int64_t groups);
+/* c [R, 32] = the sums of one tile with the blocks of 32 outputs, which follow each other. With `next` NULL they come from
+ * memory, and are fetched ahead; else they are in cache, and at each group `share` (a multiple of 64) further bytes from
+ * `next` on are fetched. */
+typedef void cpu_quant_tile(float *c, const unsigned char *inputs, const unsigned char *blocks, int64_t groups,
+                            const unsigned char *next, ptrdiff_t share);
 
 struct cpu_quant_kernels {
     const char *name;

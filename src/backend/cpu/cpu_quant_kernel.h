@@ -152,7 +152,8 @@ CPU_INLINE veci quant_dot(enum weight_type type, veci sum, veci w, veci a) {
 
 /* ---- the tile ------------------------------------------------------------------------------------------------------ */
 
-/* AHEAD: bytes between a read and its prefetch, into L2: into L1, too many requests would wait for memory there. */
+/* AHEAD: bytes between a read from memory and its fetch. All fetches go into L2: into L1, too many requests would wait for
+ * memory there. */
 enum { QUANT_VECTORS = QUANT_WIDTH / VEC, QUANT_AHEAD = 2048 };
 
 CPU_INLINE int32_t quant_word(const unsigned char *p) {
@@ -177,16 +178,18 @@ CPU_INLINE void quant_step(const enum weight_type type, const int R, const int V
 }
 
 /* sum[r][v] = Σ q a over one group; `lines` are at the pass's first output. */
-CPU_INLINE void quant_group(const enum weight_type type, const int R, const int V, veci sum[][QUANT_VECTORS],
-                            const unsigned char *lines, const unsigned char *inputs) {
+CPU_INLINE void quant_group(const enum weight_type type, const bool stream, const int R, const int V,
+                            veci sum[][QUANT_VECTORS], const unsigned char *lines, const unsigned char *inputs) {
     const unsigned char *a = inputs + R * 8;
     const int count = type == WEIGHT_Q8 ? 8 : 4;
     veci w[QUANT_VECTORS], high[QUANT_VECTORS];
     CPU_UNROLL for (int r = 0; r < R; r++) CPU_UNROLL for (int v = 0; v < V; v++) sum[r][v] =
         quant_set1(quant_start(type, quant_word(inputs + (R + r) * 4)));
     CPU_UNROLL for (int j = 0; j < count; j++) {
-        __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD, 0, 2);
-        __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD + 64, 0, 2);
+        if (stream) {
+            __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD, 0, 2);
+            __builtin_prefetch(lines + j * QUANT_LINE + QUANT_AHEAD + 64, 0, 2);
+        }
         CPU_UNROLL for (int v = 0; v < V; v++) w[v] = quant_load(lines + j * QUANT_LINE + v * VEC * 4);
         if (type == WEIGHT_Q8) {
             quant_step(type, R, V, sum, w, a, j);
@@ -198,16 +201,21 @@ CPU_INLINE void quant_group(const enum weight_type type, const int R, const int 
     }
 }
 
-/* V vectors of outputs from vector `first` on, in one pass over the groups. */
-CPU_INLINE void quant_pass(const enum weight_type type, const int R, const int V, const int first, float *c,
-                           const unsigned char *inputs, const unsigned char *blocks, int64_t groups) {
+/* V vectors of outputs from vector `first` on, in one pass over the groups. Either streams, fetching ahead of itself, or
+ * fetches `share` bytes from `next` on at each group. */
+CPU_INLINE void quant_pass(const enum weight_type type, const bool stream, const int R, const int V, const int first,
+                           float *c, const unsigned char *inputs, const unsigned char *blocks, int64_t groups,
+                           const unsigned char *next, ptrdiff_t share) {
     const ptrdiff_t block = type == WEIGHT_Q8 ? QUANT_BLOCK_Q8 : QUANT_BLOCK_Q4;
     vec acc[QUANT_ROWS][QUANT_VECTORS];
     CPU_UNROLL for (int r = 0; r < R; r++) CPU_UNROLL for (int v = 0; v < V; v++) acc[r][v] = vec_zero();
     for (int64_t g = 0; g < groups; g++, inputs += R * QUANT_INPUT, blocks += block) {
         veci sum[QUANT_ROWS][QUANT_VECTORS];
         vec d[QUANT_VECTORS];
-        quant_group(type, R, V, sum, blocks + QUANT_SCALES + first * VEC * 4, inputs);
+        if (!stream) {
+            for (const unsigned char *end = next + share; next < end; next += 64) __builtin_prefetch(next, 0, 2);
+        }
+        quant_group(type, stream, R, V, sum, blocks + QUANT_SCALES + first * VEC * 4, inputs);
         CPU_UNROLL for (int v = 0; v < V; v++) d[v] =
             vec_load_f16((const uint16_t *)(const void *)blocks + (first + v) * VEC);
         CPU_UNROLL for (int r = 0; r < R; r++) CPU_UNROLL for (int v = 0; v < V; v++) acc[r][v] =
@@ -219,9 +227,12 @@ CPU_INLINE void quant_pass(const enum weight_type type, const int R, const int V
 
 #define QUANT_TILE_DEFINE(type, R)                                                                                     \
     static void quant_tile_##type##_##R(float *c, const unsigned char *inputs, const unsigned char *blocks,            \
-                                        int64_t groups) {                                                              \
+                                        int64_t groups, const unsigned char *next, ptrdiff_t share) {                  \
         for (int first = 0; first < QUANT_VECTORS; first += QUANT_VECS(R))                                             \
-            quant_pass(WEIGHT_##type, R, QUANT_VECS(R), first, c, inputs, blocks, groups);                             \
+            if (next)                                                                                                  \
+                quant_pass(WEIGHT_##type, false, R, QUANT_VECS(R), first, c, inputs, blocks, groups, next, share);     \
+            else                                                                                                       \
+                quant_pass(WEIGHT_##type, true, R, QUANT_VECS(R), first, c, inputs, blocks, groups, NULL, 0);          \
     }
 
 /* X(type, R) for every tile height of this instruction set. */
