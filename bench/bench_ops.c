@@ -322,8 +322,8 @@ int main(int argc, char **argv) {
     limits.pages = 64 * CONTEXT / 4 / b.info.page_tokens;
     MUST(b.op->prepare(b.backend, &limits, err));
     MUST(b.op->measure(b.backend, &b.read, &b.flops, err));
-    printf("%s, %s, %d threads: read %.1f GB/s, fp32 %.0f GFLOP/s\n", b.info.device, b.info.instructions,
-           (int)b.info.threads, b.read * 1e-9, b.flops * 1e-9);
+    printf("%s, %s, %d threads: read %.1f GB/s, %s %.0f GFLOP/s\n", b.info.device, b.info.instructions,
+           (int)b.info.threads, b.read * 1e-9, weight_type_name(b.last_type), b.flops * 1e-9);
     float *in = fill(&b, 512 * F), *out = fill(&b, 64 * (size_t)V);
     if (!*only || strcmp(only, "pack") == 0) bench_pack(&b);
     if (!*only || strcmp(only, "step") == 0)
@@ -331,7 +331,8 @@ int main(int argc, char **argv) {
     if (!*only || strcmp(only, "attention") == 0) bench_attention(&b, in, out);
     if (!*only || strcmp(only, "linear") == 0) bench_shapes(&b, in, out);
     MUST(b.op->measure(b.backend, &b.read, &b.flops, err));
-    printf("ceilings again: read %.1f GB/s, fp32 %.0f GFLOP/s\n", b.read * 1e-9, b.flops * 1e-9);
+    printf("ceilings again: read %.1f GB/s, %s %.0f GFLOP/s\n", b.read * 1e-9, weight_type_name(b.last_type),
+           b.flops * 1e-9);
     b.op->close(b.backend);
     return 0;
 }

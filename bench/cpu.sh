@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the CPU backend and writes bench/results/NAME.md (tables) and NAME.db (every row, SQLite).
 #     bench/cpu.sh NAME [program]
-# Every table is one run of `tempera bench`, which measures the machine's read bandwidth and fp32 rate first: quote the
+# Every table is one run of `tempera bench`, which measures the machine's read bandwidth and rate of products first: quote the
 # shares, not the absolute figures, when machines differ. Wants an otherwise idle machine and time: some ten minutes,
 # and as much again for each build of llama.cpp.
 #

@@ -278,7 +278,9 @@ typedef struct tempera_stats {
 void tempera_stats_get(const tempera_engine *engine, tempera_stats *stats);
 void tempera_stats_reset(tempera_engine *engine);
 
-/* Ceilings of the device, measured now (about 0.5 s): bytes/s of a streaming read, fp32 flop/s. */
+/* Ceilings of the device, measured now (about 0.5 s): bytes/s of a streaming read; operations/s (two for a multiply-add) of
+ * what products with the engine's weights are made of: on the cpu multiply-adds in fp32, of bf16 in pairs ("avx512bf16"),
+ * or of 8-bit integers (q8 and q4); on a GPU the fastest matrix product. */
 tempera_status tempera_measure(tempera_engine *engine, double *read_bytes_per_second, double *flops,
                                tempera_error *err);
 

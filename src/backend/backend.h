@@ -323,7 +323,8 @@ struct backend_ops {
     /* Copies the first `tokens` tokens of page from[i] to page to[i] in all layers; outside a step. */
     tempera_status (*copy_pages)(struct backend *backend, const int32_t *from, const int32_t *to, const int32_t *tokens,
                                  int32_t count, tempera_error *err);
-    /* Measured ceilings, for reports: bytes/s of a streaming read, fp32 multiply-adds/s; takes about 0.5 s. */
+    /* Measured ceilings, for reports: bytes/s of a streaming read; operations/s of products with weights of the type
+     * prepared for (two for a multiply-add). Takes about 0.5 s. */
     tempera_status (*measure)(struct backend *backend, double *read_bytes_per_second, double *flops,
                               tempera_error *err);
 };

@@ -96,8 +96,8 @@ void setup_describe(struct strbuf *b, const struct setup *setup) {
     setting_describe(b, &setup->sampling, SAMPLING_FIELDS);
     strbuf_printf(b, "; times include %s\n",
                   info->tokenizer_size ? "sampling and detokenising" : "sampling (no tokenizer: no detokenising)");
-    strbuf_printf(b, "measured ceilings: %.2f GB/s read, %.1f GFLOP/s fp32\n", setup->read_bytes_per_second * 1e-9,
-                  setup->flops * 1e-9);
+    strbuf_printf(b, "measured ceilings: %.2f GB/s read, %.1f G operations/s in %s products\n",
+                  setup->read_bytes_per_second * 1e-9, setup->flops * 1e-9, plan->dtype);
 }
 
 void random_ids(int32_t *ids, size_t count, uint64_t prompt, int32_t vocab_size) {

@@ -81,6 +81,12 @@ struct cpu_lane {
     size_t step; /* elements */
 };
 
+/* What products are made of, in registers: runs rounds · operations of them (two for a multiply-add). */
+struct cpu_multiply_add {
+    double (*run)(int64_t rounds);
+    double operations;
+};
+
 /* Everything that depends on the instruction set. */
 struct cpu_kernels {
     const char *name;
@@ -106,9 +112,8 @@ struct cpu_kernels {
     /* Packs inputs k … k + count - 1 of one panel. count is even unless it ends at K. */
     void (*pack)(void *panel, enum weight_type type, const struct cpu_lane lanes[PANEL], int64_t k, int64_t count);
     double (*read_memory)(const float *p, size_t count); /* sums count floats (a multiple of 512) */
-    double (*multiply_add)(int64_t rounds);              /* runs rounds * multiply_add_flops operations */
-    double multiply_add_flops;
-    const struct cpu_quant_kernels *quant; /* cpu_quant.h */
+    struct cpu_multiply_add fp32, pairs;                 /* pairs: of bf16, where there is pack_pairs */
+    const struct cpu_quant_kernels *quant;               /* cpu_quant.h */
 };
 
 extern const struct cpu_kernels cpu_kernels_portable;

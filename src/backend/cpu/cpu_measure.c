@@ -3,12 +3,14 @@
 #include <time.h>
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/cpu_quant.h"
 #include "base/mem.h"
 
 enum { READ_BYTES = 512 << 20, READ_PASSES = 6, READ_PIECES = 64, FMA_PASSES = 6, FMA_ROUNDS = 1 << 20, BLOCK = 512 };
 
 struct measure_job {
     const struct cpu_kernels *kernels;
+    struct cpu_multiply_add multiply_add;
     float *buffer; /* [count] */
     size_t count;
     volatile double sink; /* keeps the work from being optimised away; its value is of no interest */
@@ -39,7 +41,14 @@ static void read_part(void *arg, int part, int parts) {
 static void multiply_add_part(void *arg, int part, int parts) {
     struct measure_job *job = arg;
     (void)part, (void)parts;
-    if (job->kernels->multiply_add(FMA_ROUNDS) < 0) job->sink = 1;
+    if (job->multiply_add.run(FMA_ROUNDS) < 0) job->sink = 1;
+}
+
+/* What products with the weights are made of; before prepare, with F32 ones. */
+static struct cpu_multiply_add multiply_add_of(const struct cpu_backend *b) {
+    const enum weight_type type = b->workspace ? b->limits.type : WEIGHT_F32;
+    if (cpu_is_quantised(type)) return b->quant->multiply_add;
+    return type == WEIGHT_BF16 && b->kernels->pack_pairs ? b->kernels->pairs : b->kernels->fp32;
 }
 
 static double best_seconds(struct cpu_backend *b, pool_body *body, struct measure_job *job, int parts, int passes) {
@@ -55,13 +64,15 @@ static double best_seconds(struct cpu_backend *b, pool_body *body, struct measur
 
 tempera_status cpu_measure(struct backend *backend, double *read_bytes_per_second, double *flops, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
-    struct measure_job job = {
-        .kernels = b->kernels, .buffer = mem_slab(READ_BYTES), .count = READ_BYTES / sizeof(float)};
+    struct measure_job job = {.kernels = b->kernels,
+                              .multiply_add = multiply_add_of(b),
+                              .buffer = mem_slab(READ_BYTES),
+                              .count = READ_BYTES / sizeof(float)};
     if (!job.buffer) return fail_memory(err, READ_BYTES, "the bandwidth measurement");
     pool_run(b->pool, fill_part, &job, b->threads * READ_PIECES);
     *read_bytes_per_second = READ_BYTES / best_seconds(b, read_part, &job, b->threads * READ_PIECES, READ_PASSES);
     mem_slab_free(job.buffer, READ_BYTES);
-    *flops = b->threads * (double)FMA_ROUNDS * b->kernels->multiply_add_flops /
+    *flops = b->threads * (double)FMA_ROUNDS * job.multiply_add.operations /
              best_seconds(b, multiply_add_part, &job, b->threads, FMA_PASSES);
     return TEMPERA_OK;
 }

@@ -1,10 +1,11 @@
-/* cpu_probe.h: the processor's ceilings: a streaming read, and independent multiply-adds in registers. */
+/* cpu_probe.h: the processor's ceilings: a streaming read, and independent multiply-adds in registers (those of bytes are
+ * in cpu_quant_kernel.h). */
 #ifndef CPU_PROBE_H
 #define CPU_PROBE_H
 
 #include "backend/cpu/cpu_simd.h"
 
-enum { PROBE_CHAINS = 12, PROBE_FLOPS = PROBE_CHAINS * VEC * 2 };
+enum { PROBE_CHAINS = 12, PROBE_FLOPS = PROBE_CHAINS * VEC * 2, PROBE_PAIR_FLOPS = 2 * PROBE_FLOPS };
 
 /* Eight streams inside each block of 512 floats, as a linear layer reads its panels. */
 static double probe_read(const float *p, size_t count) {
@@ -34,5 +35,18 @@ static double probe_multiply_add(int64_t rounds) {
     CPU_UNROLL for (int c = 0; c < PROBE_CHAINS; c++) sum += (double)vec_sum(acc[c]);
     return sum;
 }
+
+#if defined(CPU_DOTS)
+static double probe_pairs(int64_t rounds) {
+    vec acc[PROBE_CHAINS];
+    CPU_UNROLL for (int c = 0; c < PROBE_CHAINS; c++) acc[c] = vec_set1((float)c);
+    const vec a = vec_pair_bf16(vec_set1(1), vec_set1(1)), b = vec_pair_bf16(vec_set1(1e-6f), vec_set1(1e-6f));
+    for (int64_t i = 0; i < rounds; i++)
+        CPU_UNROLL for (int c = 0; c < PROBE_CHAINS; c++) acc[c] = vec_dot_bf16(a, b, acc[c]);
+    double sum = 0;
+    CPU_UNROLL for (int c = 0; c < PROBE_CHAINS; c++) sum += (double)vec_sum(acc[c]);
+    return sum;
+}
+#endif
 
 #endif

@@ -60,6 +60,7 @@ typedef void cpu_quant_tile(float *c, const unsigned char *inputs, const unsigne
 
 struct cpu_quant_kernels {
     const char *name;
+    struct cpu_multiply_add multiply_add;        /* of bytes */
     int32_t tile_rows;                           /* most rows of a tile */
     cpu_quant_tile *tile[2][QUANT_ROWS_MAX + 1]; /* Q8, Q4; by rows, [0] unused */
     /* Quantises in [K] as row `row` of a tile of `rows`. */

@@ -402,10 +402,31 @@ static bool quant_pack(unsigned char *blocks, enum weight_type type, const struc
     return good;
 }
 
+/* ---- the ceiling --------------------------------------------------------------------------------------------------- */
+
+enum { QUANT_CHAINS = 12, QUANT_OPERATIONS = QUANT_CHAINS * VEC * 4 * 2 };
+
+/* The bytes are loaded again for every product, as a tile does, so that nothing of it is done once for all. */
+static double quant_multiply_add(int64_t rounds) {
+    unsigned char bytes[VEC * 4];
+    veci sum[QUANT_CHAINS];
+    memset(bytes, 1, sizeof bytes);
+    CPU_UNROLL for (int c = 0; c < QUANT_CHAINS; c++) sum[c] = quant_set1(c);
+    const veci a = quant_set1(0x01ff01ff);
+    for (int64_t i = 0; i < rounds; i++) CPU_UNROLL for (int c = 0; c < QUANT_CHAINS; c++) {
+            __asm__ volatile("" : : "r"(bytes) : "memory");
+            sum[c] = quant_dot(WEIGHT_Q8, sum[c], quant_load(bytes), a);
+        }
+    double total = 0;
+    CPU_UNROLL for (int c = 0; c < QUANT_CHAINS; c++) total += (double)vec_sum(quant_float(sum[c]));
+    return total;
+}
+
 /* ---- the table ----------------------------------------------------------------------------------------------------- */
 
 const struct cpu_quant_kernels QUANT_TABLE = {
     .name = QUANT_NAME,
+    .multiply_add = {quant_multiply_add, QUANT_OPERATIONS},
     .tile_rows = QUANT_ROWS,
     .tile = {{QUANT_MAP(QUANT_TILE_ENTRY, Q8)}, {QUANT_MAP(QUANT_TILE_ENTRY, Q4)}},
     .quantise = quant_quantise,

@@ -18,6 +18,7 @@ const struct cpu_kernels CPU_TABLE = {
     .block = TILE_TABLE(TILE_BLOCK_ENTRY),
 #if defined(CPU_DOTS)
     .pack_pairs = tile_pack_pairs,
+    .pairs = {probe_pairs, PROBE_PAIR_FLOPS},
 #endif
     .widen = tile_widen,
     .finish = row_finish,
@@ -28,7 +29,6 @@ const struct cpu_kernels CPU_TABLE = {
     .attend_merge = attend_merge,
     .pack = pack_block,
     .read_memory = probe_read,
-    .multiply_add = probe_multiply_add,
-    .multiply_add_flops = PROBE_FLOPS,
+    .fp32 = {probe_multiply_add, PROBE_FLOPS},
     .quant = &QUANT_TABLE,
 };
