@@ -385,7 +385,7 @@ Test(sampler_edges, guesses_that_mislead) {
 
 /* Whether a cut becomes a list or is left to the race, nothing but the survivors decides the token. */
 Test(sampler_edges, cuts_of_any_width_race_alike) {
-    enum { V = 9001, ROUNDS = 40 };
+    enum { V = 9001, ROUNDS = 400 };
     static const float p[] = {0.02f, 0.2f, 0.35f, 0.5f, 0.7f, 0.9f, 0.99f};
     float *row = calloc(V, sizeof *row), *cut = calloc(V, sizeof *cut);
     bool *kept = calloc(V, sizeof *kept);
@@ -395,8 +395,10 @@ Test(sampler_edges, cuts_of_any_width_race_alike) {
         for (int round = 0; round < ROUNDS; round++) {
             struct sampler_case c, plain;
             for (int32_t i = 0; i < V; i++) row[i] = (float)random_normal(&r);
+            for (int32_t i = 0; i < V && round % 2; i++) row[i] = floorf(row[i]); /* the cut is among equals */
             case_plain(&c, 1.0f);
             case_plain(&plain, 1.0f);
+            c.params.order.keep_ties = round % 4 == 3;
             at_position(&c, round);
             at_position(&plain, round);
             c.params.top_p = p[round % 7];
@@ -410,6 +412,44 @@ Test(sampler_edges, cuts_of_any_width_race_alike) {
     }
     free(row);
     free(cut);
+    free(kept);
+}
+
+/* Penalties that come after a cut of a long row: each token of the history is lowered once, and the next draw's are
+ * counted from nothing. */
+Test(sampler_edges, penalties_after_a_wide_cut) {
+    enum { V = 9001, HISTORY = 20, ROUNDS = 30 };
+    static const uint8_t order[] = {TEMPERA_STAGE_TEMPERATURE, TEMPERA_STAGE_TOP_P, TEMPERA_STAGE_PENALTIES};
+    float *row = calloc(V, sizeof *row), *lowered = calloc(V, sizeof *lowered);
+    bool *kept = calloc(V, sizeof *kept);
+    FOR_EACH_SET(sampler, V) {
+        struct random r = {25};
+        struct stages *stages = new_stages(which, V);
+        for (int round = 0; round < ROUNDS; round++) {
+            struct sampler_case c, cut, plain;
+            for (int32_t i = 0; i < V; i++) row[i] = (float)random_normal(&r);
+            case_plain(&c, 1.0f);
+            case_plain(&cut, 1.0f);
+            case_plain(&plain, 1.0f);
+            for (int32_t i = 0; i < HISTORY; i++) c.history[i] = i * 400;
+            c.draw.history_count = HISTORY;
+            at_position(&plain, HISTORY);
+            memcpy(c.params.order.stage, order, sizeof order);
+            c.params.order.count = sizeof order;
+            c.params.top_p = cut.params.top_p = 0.9f;
+            c.params.presence_penalty = 4.0f;
+            c.params.seed = plain.params.seed = (uint64_t)round;
+            survivors(stages, &cut.draw, row, V, kept);
+            for (int32_t i = 0; i < V; i++) lowered[i] = kept[i] ? row[i] : -INFINITY;
+            for (int32_t i = 0; i < HISTORY; i++) lowered[i * 400] -= 4.0f;
+            cr_assert_eq(draw_one(sampler, &c.draw, row, V).token, draw_one(sampler, &plain.draw, lowered, V).token);
+            c.params.logprobs = 0;
+            cr_assert_float_eq(draw_one(sampler, &c.draw, row, V).kept_mass, 0.9, 1e-3);
+        }
+        free_stages(stages);
+    }
+    free(row);
+    free(lowered);
     free(kept);
 }
 

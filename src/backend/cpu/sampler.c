@@ -203,6 +203,7 @@ static void draw_branch(struct job *job, int32_t b, struct scratch *scratch) {
     struct chain c;
     chain_start(&c, s->kernels, scratch, row, job->V, info);
     chain_run(&c, branch, job->V);
+    if (p->logprobs >= 0) chain_decide(&c);
     float best = chain_best(&c);
     if (out->token < 0) {
         if (best == -INFINITY) {
@@ -211,7 +212,7 @@ static void draw_branch(struct job *job, int32_t b, struct scratch *scratch) {
             out->token = id_at(&c.s, s->kernels->find(&c.s, best));
         } else {
             struct noise noise = {p->seed, branch->history_count, p->sample};
-            out->token = sampler_kernels_for(s->kernels, best)->race(chain_order(&c), c.last, &c.s, best, &noise);
+            out->token = chain_race(&c, &noise);
         }
     }
     if (p->logprobs >= 0) draw_statistics(out, &c, branch, row, info);

@@ -14,7 +14,7 @@ enum {
     STEP_BITS = 8
 };
 
-/* What a cut keeps: `amount` candidates, or the fraction amount / 2^64 of the total weight. */
+/* What a cut keeps: a weight of `amount` (candidates, where each weighs 1), or the fraction amount / 2^64 of all. */
 struct goal {
     bool by_mass;
     uint64_t amount;
@@ -209,6 +209,11 @@ static struct selection select_last(const struct ballot *b, const struct goal *g
 
 /* ---- cuts ----------------------------------------------------------------------------------------------------- */
 
+/* With ties, the cut goes down to the highest id of the last score. */
+static uint64_t with_ties(uint64_t last, bool keep_ties) {
+    return keep_ties ? last >> 32 << 32 : last;
+}
+
 /* Leaves the candidates whose rank by order's score is at least `last`; banned tokens never stay. */
 static void cut(struct chain *c, const struct scores *order, uint64_t last) {
     struct scratch *scratch = c->scratch;
@@ -232,14 +237,50 @@ static void cut_or_leave(struct chain *c, const struct scores *order, uint64_t l
     }
 }
 
+void chain_decide(struct chain *c) {
+    const struct open_cut open = c->open;
+    const struct scores order = c->order;
+    if (open.target == 0) return;
+    c->open.target = 0;
+    const struct sampler_kernels *kernels = sampler_kernels_for(c->kernels, open.best);
+    struct ballot ballot = {kernels, c->scratch, &order, &order, open.best, NULL};
+    struct goal goal = {false, open.target};
+    struct known known = {open.total, open.head, open.bound};
+    struct selection found = select_last(&ballot, &goal, &known);
+    cut_or_leave(c, &order, with_ties(found.last, open.keep_ties), found.least);
+}
+
 void chain_settle(struct chain *c) {
+    chain_decide(c);
     struct scores order = c->order;
     if (c->last > RANK_LEAST) cut(c, &order, c->last);
 }
 
-/* With ties, the cut goes down to the highest id of the last score. */
-static uint64_t with_ties(uint64_t last, bool keep_ties) {
-    return keep_ties ? last >> 32 << 32 : last;
+/* Whether an open cut keeps a candidate: those that rank above it do not reach the target. */
+static bool open_keeps(const struct chain *c, int32_t id) {
+    const struct scores *order = &c->order;
+    const struct open_cut *open = &c->open;
+    int32_t *index = c->scratch->index;
+    float score = score_at(order, order->id ? scores_find(order, id) : id);
+    const struct sampler_kernels *kernels = sampler_kernels_for(c->kernels, open->best);
+    struct split split = kernels->split(order, order, open->best, score, score, index);
+    uint64_t weight = draw_weight(draw_distance(open->best, score));
+    for (int32_t i = 0; i < split.within && !open->keep_ties && id_at(order, index[i]) < id; i++)
+        split.weight += weight;
+    return split.weight < open->target;
+}
+
+/* Who wins against all has won against the survivors, when it is one of them: an open cut that keeps most of the weight
+ * need not be found for most draws. */
+int32_t chain_race(struct chain *c, const struct noise *noise) {
+    const float best = chain_best(c);
+    const struct sampler_kernels *kernels = sampler_kernels_for(c->kernels, best);
+    if (c->open.target > 0) {
+        int32_t winner = kernels->race(&c->s, RANK_LEAST, &c->s, best, noise);
+        if (open_keeps(c, winner)) return winner;
+        chain_decide(c);
+    }
+    return kernels->race(chain_order(c), c->last, &c->s, best, noise);
 }
 
 /* A lower bound of the k-th best rank of a whole row: the k-th best of the blocks' maxima. When k is small against the
@@ -331,6 +372,9 @@ void chain_top_k(struct chain *c, int32_t k, bool keep_ties) {
     cut_or_leave(c, &c->s, with_ties(last, keep_ties), k);
 }
 
+/* A race that is run before the cut is found is lost for nothing with probability 1 - p. */
+static const float OPEN_LEAST = 0.6f;
+
 void chain_top_p(struct chain *c, float p, bool keep_ties) {
     chain_settle(c);
     chain_shortlist(c);
@@ -339,6 +383,13 @@ void chain_top_p(struct chain *c, float p, bool keep_ties) {
     struct known known = {.bound = INFINITY};
     if (c->shortlist || c->s.n >= GUESS_LEAST) known.total = chain_mass(c).total;
     if (cut_by_shortlist(c, &goal, &known, keep_ties)) return;
+    if (c->s.n >= GUESS_LEAST) {
+        c->order = c->s;
+        c->open = (struct open_cut){
+            draw_target(known.total, goal.amount), known.total, known.head, known.bound, c->best, keep_ties};
+        if (p < OPEN_LEAST) chain_decide(c);
+        return;
+    }
     struct ballot ballot = {kernels, c->scratch, &c->s, &c->s, c->best, NULL};
     struct selection found = select_last(&ballot, &goal, &known);
     cut_or_leave(c, &c->s, with_ties(found.last, keep_ties), found.least);
@@ -354,6 +405,7 @@ static int32_t estimate_kept(const struct scores *s, float least) {
 
 /* d <= distance is monotone in the score, so it is a bound on the key, found by bisection. */
 void chain_min_p(struct chain *c, float distance) {
+    chain_decide(c);
     if (c->order.z != c->s.z || c->order.scale != c->s.scale) chain_settle(c); /* else the later rank decides */
     uint32_t low = DRAW_KEY_BANNED, high = draw_key(c->best);                  /* low is out, high is in */
     while (high - low > 1) {

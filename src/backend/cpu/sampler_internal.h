@@ -229,6 +229,15 @@ struct row_info {
     float top_logprob[DRAW_TOP_MAX];
 };
 
+/* A top_p cut whose place nobody has needed yet: it keeps the shortest prefix by rank of the chain's `order` whose
+ * weight below `best` reaches `target`, of `total`. The weight of scores of at least `bound` is `head`. */
+struct open_cut {
+    uint64_t target; /* 0: there is none */
+    uint64_t total, head;
+    float bound, best;
+    bool keep_ties;
+};
+
 /* The scores of one branch on their way through the stages. */
 struct chain {
     const struct sampler_kernels *kernels;
@@ -238,6 +247,7 @@ struct chain {
      * least `last`. RANK_LEAST: there is none, and order means nothing. */
     struct scores order;
     uint64_t last;
+    struct open_cut open;              /* comes before `last` is set */
     const float *block_max;            /* of s.z when s is a whole row, else NULL */
     const struct shortlist *shortlist; /* of s.z when s is a whole row, else NULL */
     const struct mass *row_mass; /* of s.z at scale 1 when that is known and s is a whole unedited row, else NULL */
@@ -276,8 +286,12 @@ float *chain_edit(struct chain *c, int32_t id);
 /* sampler_filters.c */
 void row_shortlist(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
                    const struct scores *s);
+/* Finds the place of an open cut. Before that only chain_race may be asked about survivors. */
+void chain_decide(struct chain *c);
 /* Makes the cut that was left, so that s are the survivors. */
 void chain_settle(struct chain *c);
+/* The winner's id among the survivors. The best of them must be above -inf. */
+int32_t chain_race(struct chain *c, const struct noise *noise);
 void chain_top_k(struct chain *c, int32_t k, bool keep_ties);
 void chain_top_p(struct chain *c, float p, bool keep_ties);
 void chain_min_p(struct chain *c, float distance);
