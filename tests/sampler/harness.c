@@ -60,6 +60,7 @@ struct stages *new_stages(int which, int32_t V) {
         .block_max = calloc(blocks, sizeof(float)),
         .histogram = calloc(DIGIT_COUNT, sizeof(uint64_t)),
     };
+    s->info.wanted_top = -1;
     s->info.block_max = calloc(blocks, sizeof(float));
     s->info.shortlist.z = calloc(SHORTLIST_MAX, sizeof(float));
     s->info.shortlist.id = calloc(SHORTLIST_MAX, sizeof(int32_t));
@@ -88,6 +89,7 @@ static struct chain run_stages(struct stages *stages, const struct branch_draw *
 
 void survivors(struct stages *stages, const struct branch_draw *branch, const float *row, int32_t V, bool *survives) {
     struct chain c = run_stages(stages, branch, row, V);
+    chain_settle(&c);
     float best = chain_best(&c);
     memset(survives, 0, (size_t)V * sizeof *survives);
     if (best == -INFINITY) return;

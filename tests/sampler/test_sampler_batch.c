@@ -141,12 +141,14 @@ Test(sampler_batch, instruction_sets_agree_bit_for_bit) {
  * sanitizer sees overruns. */
 struct loop_outputs {
     struct scan scan;
-    float *blocks, *clean, *typical, *raw, *kept;
-    int32_t *kept_id, *index;
+    float *blocks, *clean, *typical, *kept;
+    int32_t *kept_id, *index, *between;
     struct entry *entry;
     uint64_t *histogram;
     struct mass mass, moments;
-    int32_t found, n_kept, n_index, n_raw, winner;
+    struct split split[3];
+    struct survey survey[2];
+    int32_t found, n_kept, n_index, winner, winner_of_best;
     uint64_t weight;
 };
 
@@ -154,16 +156,16 @@ static void *zeros(int32_t n, size_t size) {
     return calloc((size_t)n + PACK_SLACK, size);
 }
 
-static struct loop_outputs run_loops(const struct sampler_kernels *k, const float *row, const struct scores *s,
-                                     float best, uint64_t last) {
+static struct loop_outputs run_loops(const struct sampler_kernels *k, const float *row, float row_best,
+                                     const struct scores *s, float best, uint64_t last) {
     int32_t n = s->n;
     struct loop_outputs o = {.blocks = zeros(n, 4),
                              .clean = zeros(n, 4),
                              .typical = zeros(n, 4),
-                             .raw = zeros(n, 4),
                              .kept = zeros(n, 4),
                              .kept_id = zeros(n, 4),
                              .index = zeros(n, 4),
+                             .between = zeros(n, 4),
                              .entry = zeros(n, sizeof(struct entry)),
                              .histogram = zeros(DIGIT_COUNT, 8)};
     struct noise noise = {1234567890123u, 17, 3};
@@ -178,8 +180,13 @@ static struct loop_outputs run_loops(const struct sampler_kernels *k, const floa
     o.weight = k->entries(o.entry, s, s, best, NULL, n);
     o.weight += k->entries(o.entry, s, s, best, o.index, o.n_index);
     o.n_kept = k->keep(s, s, last, o.kept, o.kept_id);
-    o.n_raw = k->unfiltered(o.raw, s, row);
-    o.winner = k->race(s, best, &noise);
+    o.split[0] = k->split(s, NULL, best, -INFINITY, INFINITY, o.between);
+    o.split[1] = k->split(s, s, best, -INFINITY, best - 1.0f, o.between);
+    o.split[2] = k->split(s, s, best, best - 2.0f, best - 0.25f, o.between);
+    o.survey[0] = k->survey(s, RANK_LEAST, s, best, row, row_best);
+    o.survey[1] = k->survey(s, last > RANK_LEAST ? last : RANK_LEAST, s, best, row, row_best);
+    o.winner = k->race(s, RANK_LEAST, s, best, &noise);
+    o.winner_of_best = k->race(s, last, s, best, &noise);
     return o;
 }
 
@@ -189,7 +196,12 @@ static void compare_loops(const struct loop_outputs *a, const struct loop_output
     cr_assert_eq(memcmp(a->blocks, b->blocks, bytes), 0, "block maxima");
     cr_assert_eq(memcmp(a->clean, b->clean, bytes), 0, "clean");
     cr_assert_eq(memcmp(a->typical, b->typical, bytes), 0, "typicality");
-    cr_assert_eq(memcmp(a->raw, b->raw, bytes), 0, "unfiltered");
+    cr_assert_eq(memcmp(a->split, b->split, sizeof a->split), 0, "split");
+    cr_assert_eq(memcmp(a->between, b->between, (size_t)a->split[2].within * 4), 0, "split's indices");
+    for (int i = 0; i < 2; i++)
+        cr_assert(a->survey[i].kept == b->survey[i].kept && a->survey[i].weight == b->survey[i].weight &&
+                      a->survey[i].row_weight == b->survey[i].row_weight,
+                  "survey");
     cr_assert_eq(memcmp(a->histogram, b->histogram, DIGIT_COUNT * sizeof *a->histogram), 0, "histogram");
     cr_assert_eq(memcmp(&a->mass, &b->mass, sizeof a->mass), 0, "mass");
     cr_assert_eq(memcmp(&a->moments, &b->moments, sizeof a->moments), 0, "moments");
@@ -199,26 +211,29 @@ static void compare_loops(const struct loop_outputs *a, const struct loop_output
     cr_assert_eq(memcmp(a->kept, b->kept, (size_t)a->n_kept * 4), 0, "kept scores");
     cr_assert_eq(memcmp(a->kept_id, b->kept_id, (size_t)a->n_kept * 4), 0, "kept ids");
     cr_assert_eq(memcmp(a->entry, b->entry, (size_t)n * sizeof *a->entry), 0, "entries");
-    cr_assert(a->found == b->found && a->n_raw == b->n_raw && a->winner == b->winner && a->weight == b->weight);
+    cr_assert(a->found == b->found && a->winner == b->winner && a->winner_of_best == b->winner_of_best);
+    cr_assert_eq(a->weight, b->weight);
 }
 
 static void free_loops(struct loop_outputs *o) {
-    void *all[] = {o->blocks, o->clean, o->typical, o->raw, o->kept, o->kept_id, o->index, o->entry, o->histogram};
+    void *all[] = {o->blocks, o->clean, o->typical, o->kept, o->kept_id, o->index, o->entry, o->between, o->histogram};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) free(all[i]);
 }
 
-static void check_loops(const float *row, const float *z, const int32_t *id, int32_t n, float scale) {
+static void check_loops(const float *row, int32_t V, const float *z, const int32_t *id, int32_t n, float scale) {
     struct scores s = {z, id, n, scale};
-    struct scan scan;
+    struct scan scan, row_scan;
     sampler_portable.scan(z, n, NULL, &scan);
+    sampler_portable.scan(row, V, NULL, &row_scan);
     float best = scan.max * scale + 0.0f;
-    if (!(best > -INFINITY && best < INFINITY)) return; /* the tables other than portable do not take it */
+    if (!(best > -INFINITY && best < INFINITY && row_scan.max < INFINITY))
+        return; /* the tables other than portable do not take it */
     uint64_t last = draw_rank(score_at(&s, n / 2), id_at(&s, n / 2));
     struct loop_outputs expected = {0};
     for (int which = 0; which < INSTRUCTIONS; which++) {
         if (!instructions_usable(which)) continue;
         struct stages *stages = new_stages(which, n);
-        struct loop_outputs got = run_loops(stages->kernels, row, &s, best, last);
+        struct loop_outputs got = run_loops(stages->kernels, row, row_scan.max, &s, best, last);
         if (which == 0) {
             expected = got;
         } else {
@@ -240,9 +255,9 @@ Test(sampler_batch, loops_agree_on_every_length) {
             case_row(&r, kind, row, V);
             for (int32_t i = 0; i < n; i++) id[i] = i * step + (step > 1 && i % 5 == 0);
             for (int32_t i = 0; i < n; i++) z[i] = draw_clean(row[id[i]]);
-            check_loops(row, z, id, n, 1.25f);
+            check_loops(row, V, z, id, n, 1.25f);
             for (int32_t i = 0; i < n; i++) z[i] = draw_clean(row[i]);
-            check_loops(row, z, NULL, n, 0.8f);
+            check_loops(row, V, z, NULL, n, 0.8f);
             free(row);
             free(z);
             free(id);

@@ -311,6 +311,148 @@ Test(sampler_edges, ties_at_the_cut) {
     }
 }
 
+/* ---- long rows ---- */
+
+struct ranked {
+    uint64_t rank, weight;
+};
+static int by_rank(const void *a, const void *b) {
+    uint64_t x = ((const struct ranked *)a)->rank, y = ((const struct ranked *)b)->rank;
+    return (x < y) - (x > y);
+}
+/* How many a top_p cut keeps, by sorting all. */
+static int32_t kept_by_sorting(const float *row, int32_t V, float p) {
+    struct ranked *all = calloc((size_t)V, sizeof *all);
+    float best = -INFINITY;
+    for (int32_t i = 0; i < V; i++) best = fmaxf(best, row[i]);
+    uint64_t total = 0, sum = 0;
+    for (int32_t i = 0; i < V; i++) {
+        all[i] = (struct ranked){draw_rank(row[i], i), draw_weight(draw_distance(best, row[i]))};
+        total += all[i].weight;
+    }
+    qsort(all, (size_t)V, sizeof *all, by_rank);
+    int32_t kept = 0;
+    while (sum < draw_target(total, draw_fraction(p))) sum += all[kept++].weight;
+    free(all);
+    return kept;
+}
+
+/* A long row's cut is guessed from the 16 tokens that start each 1024. Here they are all unlike the rest: likelier,
+ * unlikelier, equal, banned, or bearing nearly all the mass. The cut must not care. */
+static void misleading_row(struct random *r, int kind, float *row, int32_t V) {
+    for (int32_t i = 0; i < V; i++) {
+        bool seen = i % 1024 < 16;
+        row[i] = (float)random_normal(r);
+        if (kind == 1 && seen) row[i] += 3.0f;
+        if (kind == 2 && seen) row[i] -= 4.0f;
+        if (kind == 3 && seen) row[i] = 0.25f;
+        if (kind == 4 && seen) row[i] = -INFINITY;
+        if (kind == 5 && !seen) row[i] -= 9.0f;
+        if (kind == 6 && !seen) row[i] = -0.5f;
+        if (kind == 7) row[i] = seen ? -30.0f : floorf(row[i]);
+    }
+}
+
+Test(sampler_edges, guesses_that_mislead) {
+    enum { V = 20011, KINDS = 8 };
+    static const float p[] = {0.001f, 0.3f, 0.5f, 0.9f, 0.95f, 0.9999f};
+    float *row = calloc(V, sizeof *row);
+    bool *kept = calloc(V, sizeof *kept);
+    struct stages *stages = NULL;
+    FOR_EACH_SET(sampler, V) {
+        struct random r = {23};
+        stages = new_stages(which, V);
+        for (int kind = 0; kind < KINDS; kind++) {
+            misleading_row(&r, kind, row, V);
+            for (size_t i = 0; i < sizeof p / sizeof p[0]; i++) {
+                struct sampler_case c;
+                case_plain(&c, 1.0f);
+                c.params.top_p = p[i];
+                int32_t expected = kept_by_sorting(row, V, p[i]), found = 0;
+                cr_assert_eq(kept_of(sampler, &c, row, V), expected, "top_p %g of kind %d", (double)p[i], kind);
+                c.params.top_p = 1.0f;
+                c.params.top_k = expected;
+                survivors(stages, &c.draw, row, V, kept);
+                for (int32_t t = 0; t < V; t++) found += kept[t];
+                cr_assert_eq(found, expected, "top_k %d of kind %d", expected, kind);
+            }
+        }
+        free_stages(stages);
+    }
+    free(row);
+    free(kept);
+}
+
+/* Whether a cut becomes a list or is left to the race, nothing but the survivors decides the token. */
+Test(sampler_edges, cuts_of_any_width_race_alike) {
+    enum { V = 9001, ROUNDS = 400 };
+    static const float p[] = {0.02f, 0.2f, 0.35f, 0.5f, 0.7f, 0.9f, 0.99f};
+    float *row = calloc(V, sizeof *row), *cut = calloc(V, sizeof *cut);
+    bool *kept = calloc(V, sizeof *kept);
+    FOR_EACH_SET(sampler, V) {
+        struct random r = {24};
+        struct stages *stages = new_stages(which, V);
+        for (int round = 0; round < ROUNDS; round++) {
+            struct sampler_case c, plain;
+            for (int32_t i = 0; i < V; i++) row[i] = (float)random_normal(&r);
+            for (int32_t i = 0; i < V && round % 2; i++) row[i] = floorf(row[i]); /* the cut is among equals */
+            case_plain(&c, 1.0f);
+            case_plain(&plain, 1.0f);
+            c.params.order.keep_ties = round % 4 == 3;
+            at_position(&c, round);
+            at_position(&plain, round);
+            c.params.top_p = p[round % 7];
+            if (round % 3 == 1) c.params.min_p = 0.01f, c.params.min_p_distance = 4.6051702f;
+            if (round % 3 == 2) c.params.typical_p = p[(round + 3) % 7];
+            survivors(stages, &c.draw, row, V, kept);
+            for (int32_t i = 0; i < V; i++) cut[i] = kept[i] ? row[i] : -INFINITY;
+            cr_assert_eq(draw_one(sampler, &c.draw, row, V).token, draw_one(sampler, &plain.draw, cut, V).token);
+        }
+        free_stages(stages);
+    }
+    free(row);
+    free(cut);
+    free(kept);
+}
+
+/* Penalties that come after a cut of a long row: each token of the history is lowered once, and the next draw's are
+ * counted from nothing. */
+Test(sampler_edges, penalties_after_a_wide_cut) {
+    enum { V = 9001, HISTORY = 20, ROUNDS = 30 };
+    static const uint8_t order[] = {TEMPERA_STAGE_TEMPERATURE, TEMPERA_STAGE_TOP_P, TEMPERA_STAGE_PENALTIES};
+    float *row = calloc(V, sizeof *row), *lowered = calloc(V, sizeof *lowered);
+    bool *kept = calloc(V, sizeof *kept);
+    FOR_EACH_SET(sampler, V) {
+        struct random r = {25};
+        struct stages *stages = new_stages(which, V);
+        for (int round = 0; round < ROUNDS; round++) {
+            struct sampler_case c, cut, plain;
+            for (int32_t i = 0; i < V; i++) row[i] = (float)random_normal(&r);
+            case_plain(&c, 1.0f);
+            case_plain(&cut, 1.0f);
+            case_plain(&plain, 1.0f);
+            for (int32_t i = 0; i < HISTORY; i++) c.history[i] = i * 400;
+            c.draw.history_count = HISTORY;
+            at_position(&plain, HISTORY);
+            memcpy(c.params.order.stage, order, sizeof order);
+            c.params.order.count = sizeof order;
+            c.params.top_p = cut.params.top_p = 0.9f;
+            c.params.presence_penalty = 4.0f;
+            c.params.seed = plain.params.seed = (uint64_t)round;
+            survivors(stages, &cut.draw, row, V, kept);
+            for (int32_t i = 0; i < V; i++) lowered[i] = kept[i] ? row[i] : -INFINITY;
+            for (int32_t i = 0; i < HISTORY; i++) lowered[i * 400] -= 4.0f;
+            cr_assert_eq(draw_one(sampler, &c.draw, row, V).token, draw_one(sampler, &plain.draw, lowered, V).token);
+            c.params.logprobs = 0;
+            cr_assert_float_eq(draw_one(sampler, &c.draw, row, V).kept_mass, 0.9, 1e-3);
+        }
+        free_stages(stages);
+    }
+    free(row);
+    free(lowered);
+    free(kept);
+}
+
 Test(sampler_edges, top_p_zero_keeps_the_best) {
     enum { V = 500 };
     FOR_EACH_SET(sampler, V) {

@@ -1,5 +1,5 @@
-/* sampler.c: buffers, checks, and the two loops of a draw: over the logits rows that branches want (maximum, statistics),
- * then over the branches. Parts take work from a shared counter and write only results of their own, so who does what
+/* sampler.c: buffers, checks, and the two loops of a draw: over the logits rows that branches want (maximum, statistics,
+ * the draw of a row's only branch), then over the branches that share rows. Parts take work from a shared counter and write only results of their own, so who does what
  * never shows. */
 #include "backend/cpu/sampler.h"
 
@@ -167,6 +167,7 @@ struct job {
     const float *logits; /* [R, V] */
     int32_t V;
     int32_t wanted_count;
+    bool shares;                 /* some row is read by several branches */
     struct draw_result *results; /* [B] */
     atomic_int next;             /* work item to take */
 };
@@ -175,23 +176,18 @@ static const float *job_row(const struct job *job, int32_t row) {
     return job->logits + (size_t)row * (size_t)job->V;
 }
 
-static void scan_rows(void *arg, int part, int parts) {
-    (void)parts;
-    struct job *job = arg;
-    struct cpu_sampler *s = job->sampler;
-    for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->wanted_count;) {
-        struct row_info *info = &s->row[s->wanted[i]];
-        struct scratch *scratch = &s->scratch[part];
-        struct scores row = {job_row(job, s->wanted[i]), NULL, job->V, 1.0f};
-        s->kernels->scan(row.z, row.n, info->block_max, &info->scan);
-        if (info->scan.flags != 0) {
-            s->kernels->clean(scratch->dense, row.z, row.n, 1.0f);
-            row.z = scratch->dense;
-        }
-        info->shortlist.n = 0;
-        if (info->wants_shortlist) row_shortlist(info, s->kernels, scratch, &row);
-        if (info->wanted_top >= 0) row_statistics(info, s->kernels, scratch, &row);
+static void scan_row(struct job *job, int32_t r, struct scratch *scratch) {
+    const struct sampler_kernels *kernels = job->sampler->kernels;
+    struct row_info *info = &job->sampler->row[r];
+    struct scores row = {job_row(job, r), NULL, job->V, 1.0f};
+    kernels->scan(row.z, row.n, info->block_max, &info->scan);
+    if (info->scan.flags != 0) {
+        kernels->clean(scratch->dense, row.z, row.n, 1.0f);
+        row.z = scratch->dense;
     }
+    info->shortlist.n = 0;
+    if (info->wants_shortlist) row_shortlist(info, kernels, scratch, &row);
+    if (info->wanted_top >= 0) row_statistics(info, kernels, scratch, &row);
 }
 
 static void draw_branch(struct job *job, int32_t b, struct scratch *scratch) {
@@ -207,6 +203,7 @@ static void draw_branch(struct job *job, int32_t b, struct scratch *scratch) {
     struct chain c;
     chain_start(&c, s->kernels, scratch, row, job->V, info);
     chain_run(&c, branch, job->V);
+    if (p->logprobs >= 0) chain_decide(&c);
     float best = chain_best(&c);
     if (out->token < 0) {
         if (best == -INFINITY) {
@@ -215,17 +212,31 @@ static void draw_branch(struct job *job, int32_t b, struct scratch *scratch) {
             out->token = id_at(&c.s, s->kernels->find(&c.s, best));
         } else {
             struct noise noise = {p->seed, branch->history_count, p->sample};
-            out->token = sampler_kernels_for(s->kernels, best)->race(&c.s, best, &noise);
+            out->token = chain_race(&c, &noise);
         }
     }
     if (p->logprobs >= 0) draw_statistics(out, &c, branch, row, info);
 }
 
+/* A row's only branch is drawn at once: the row is in this processor's cache. */
+static void scan_rows(void *arg, int part, int parts) {
+    (void)parts;
+    struct job *job = arg;
+    struct cpu_sampler *s = job->sampler;
+    for (int i; (i = atomic_fetch_add(&job->next, 1)) < job->wanted_count;) {
+        int32_t only = s->row[s->wanted[i]].only;
+        scan_row(job, s->wanted[i], &s->scratch[part]);
+        if (only != SEVERAL) draw_branch(job, only, &s->scratch[part]);
+    }
+}
+
+/* The branches of rows that several of them read. */
 static void draw_branches(void *arg, int part, int parts) {
     (void)parts;
     struct job *job = arg;
+    struct cpu_sampler *s = job->sampler;
     for (int b; (b = atomic_fetch_add(&job->next, 1)) < job->view->B;)
-        draw_branch(job, b, &job->sampler->scratch[part]);
+        if (s->row[job->view->branch[b].row].only == SEVERAL) draw_branch(job, b, &s->scratch[part]);
 }
 
 /* A shortlist is of the row as it is; settings that edit scores would not get to use it. */
@@ -255,6 +266,10 @@ static void find_wanted_rows(struct job *job) {
             s->wanted[job->wanted_count++] = branch->row;
             info->wanted_top = -1;
             info->wants_shortlist = false;
+            info->only = b;
+        } else {
+            info->only = SEVERAL;
+            job->shares = true;
         }
         info->wants_shortlist |= wants_shortlist(branch);
         if (branch->params->logprobs > info->wanted_top) info->wanted_top = branch->params->logprobs;
@@ -279,6 +294,6 @@ tempera_status cpu_sampler_draw(struct cpu_sampler *s, struct pool *pool, const 
     struct job job = {.sampler = s, .view = view, .logits = logits, .V = V, .results = results};
     find_wanted_rows(&job);
     run_job(&job, pool, scan_rows, job.wanted_count);
-    run_job(&job, pool, draw_branches, view->B);
+    if (job.shares) run_job(&job, pool, draw_branches, view->B);
     return TEMPERA_OK;
 }

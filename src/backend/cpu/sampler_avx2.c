@@ -162,13 +162,6 @@ OP vm vi_at_most(vi a, vi b) {
 OP vf vi_float(vi a) {
     return _mm256_cvtepi32_ps(a);
 }
-/* first half of the lanes */
-OP vi vi_wide_low(vi a) {
-    return _mm256_cvtepu32_epi64(_mm256_castsi256_si128(a));
-}
-OP vi vi_wide_high(vi a) {
-    return _mm256_cvtepu32_epi64(_mm256_extracti128_si256(a, 1));
-}
 /* lower halves of both, interleaved */
 OP vi vi_pair(vi even, vi odd) {
     return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);

@@ -151,13 +151,6 @@ OP vm vi_at_most(vi a, vi b) {
 OP vf vi_float(vi a) {
     return _mm512_cvtepi32_ps(a);
 }
-/* first half of the lanes */
-OP vi vi_wide_low(vi a) {
-    return _mm512_cvtepu32_epi64(_mm512_castsi512_si256(a));
-}
-OP vi vi_wide_high(vi a) {
-    return _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(a, 1));
-}
 /* lower halves of both, interleaved */
 OP vi vi_pair(vi even, vi odd) {
     return _mm512_mask_shuffle_epi32(even, 0xAAAA, odd, (_MM_PERM_ENUM)0xA0);

@@ -1,5 +1,6 @@
 /* sampler_chain.c: the scores of one branch, from its logits row through the stages of its order. The row itself is never
- * written: the first edit copies it, the first filter turns it into a list of survivors. */
+ * written: the first edit copies it, and a filter that keeps few tokens turns it into a list of survivors. One that keeps
+ * many is left as a rank to those who read the scores: a race over the row is faster than one over a long list. */
 #include <float.h>
 
 #include "backend/cpu/sampler_internal.h"
@@ -10,8 +11,10 @@ void chain_start(struct chain *c, const struct sampler_kernels *kernels, struct 
         .kernels = kernels,
         .scratch = scratch,
         .s = {row, NULL, V, 1.0f},
+        .last = RANK_LEAST,
         .block_max = info->block_max,
         .shortlist = info->shortlist.n > 0 ? &info->shortlist : NULL,
+        .row_mass = info->wanted_top >= 0 ? &info->mass : NULL,
         .best = info->scan.max,
         .best_known = true,
     };
@@ -32,8 +35,25 @@ float chain_best(struct chain *c) {
     return c->best;
 }
 
+struct mass chain_mass(struct chain *c) {
+    struct mass mass;
+    float best = chain_best(c);
+    if (c->row_mass && c->s.scale == 1.0f) return *c->row_mass;
+    sampler_kernels_for(c->kernels, best)->mass(&c->s, best, &mass);
+    return mass;
+}
+
+struct mass chain_moments(struct chain *c) {
+    struct mass mass;
+    float best = chain_best(c);
+    if (c->row_mass && c->s.scale == 1.0f) return *c->row_mass;
+    sampler_kernels_for(c->kernels, best)->moments(&c->s, best, &mass);
+    return mass;
+}
+
 float *chain_edit(struct chain *c, int32_t id) {
     struct scores *s = &c->s;
+    chain_settle(c);
     float *own = s->id ? c->scratch->list : c->scratch->dense;
     if (s->z != own || s->scale != 1.0f) {
         c->kernels->clean(own, s->z, s->n, s->scale);
@@ -43,16 +63,17 @@ float *chain_edit(struct chain *c, int32_t id) {
     c->best_known = false;
     c->block_max = NULL;
     c->shortlist = NULL;
+    c->row_mass = NULL;
     if (!s->id) return (uint32_t)id < (uint32_t)s->n ? &own[id] : NULL;
     int32_t at = scores_find(s, id);
     return at < 0 ? NULL : &own[at];
 }
 
 static float dynatemp(struct chain *c, const struct branch_params *p) {
+    chain_settle(c);
     float best = chain_best(c);
     if (best == -INFINITY) return 1.0f;
-    struct mass mass;
-    sampler_kernels_for(c->kernels, best)->moments(&c->s, best, &mass);
+    struct mass mass = chain_moments(c);
     int32_t count = c->kernels->collect(&c->s, -FLT_MAX, INFINITY, c->scratch->index);
     return draw_dynatemp(mass.high, mass.low, mass.total, (uint32_t)count, p->dynatemp_least, p->dynatemp_spread,
                          p->dynatemp_exponent);

@@ -13,7 +13,8 @@ enum {
     SHORTLIST_USEFUL = 16, /* the fewest tokens that are worth a shortlist */
     SHORTLIST_LEAST = 256, /* how many it is made to have, when the row is long enough */
     SHORTLIST_MAX = 2048,
-    PACK_SLACK = 16 /* what collect and keep may write beyond what they return */
+    GUESS_LEAST = 8192, /* how many candidates make a sample of them worth its time */
+    PACK_SLACK = 16     /* what collect and keep may write beyond what they return */
 };
 
 /* Candidates: n scores, score i being fl(z[i] * scale) + 0. z holds clean scores (no NaN, no -0). id NULL: candidate i is
@@ -76,8 +77,21 @@ static inline uint32_t distance_steps(float d, float unit) {
     return steps < 0x1p31f ? (uint32_t)(int32_t)steps : 0;
 }
 
+/* The least rank of a candidate that is not banned. */
+#define RANK_LEAST ((uint64_t)(DRAW_KEY_BANNED + 1) << 32)
+
 struct entry { /* one candidate of a selection */
     uint64_t rank, weight;
+};
+
+struct split {       /* of candidates by a range of scores */
+    uint64_t weight; /* of those above */
+    int32_t above, within;
+};
+
+struct survey { /* of the candidates that are kept */
+    int32_t kept;
+    uint64_t weight, row_weight;
 };
 
 struct noise {
@@ -110,6 +124,9 @@ struct sampler_kernels {
     void (*histogram)(const struct scores *order, const struct scores *weigh, float best, uint64_t *histogram);
     /* Indices i, ascending, with low <= score of order <= high; returns their number. */
     int32_t (*collect)(const struct scores *order, float low, float high, int32_t *index);
+    /* Who is above `high`, as weigh's weights or numbers when weigh is NULL, and the indices of those in [low, high]. */
+    struct split (*split)(const struct scores *order, const struct scores *weigh, float best, float low, float high,
+                          int32_t *index);
     /* The candidates index[0, n), or 0 … n-1 when index is NULL, as entries: order's ranks, weigh's weights or 1 when weigh
      * is NULL. Returns the sum of the weights. */
     uint64_t (*entries)(struct entry *out, const struct scores *order, const struct scores *weigh, float best,
@@ -117,10 +134,14 @@ struct sampler_kernels {
     /* Keeps, in ascending order, score and id of each candidate of s whose rank by order's score is at least `last`;
      * returns their number. order and s have the same n and ids; the outputs may be s's own arrays. */
     int32_t (*keep)(const struct scores *order, const struct scores *s, uint64_t last, float *z, int32_t *id);
-    /* out[i] = row[id] cleaned where score i is above -inf, else -inf; returns how many are above. */
-    int32_t (*unfiltered)(float *out, const struct scores *s, const float *row);
-    /* The winner's id. Some score must be above -inf. */
-    int32_t (*race)(const struct scores *s, float best, const struct noise *noise);
+    /* The candidates above -inf whose rank by order's score is at least `last`: their number, their weights, and their
+     * weights by the row's logits below row_best. */
+    struct survey (*survey)(const struct scores *order, uint64_t last, const struct scores *s, float best,
+                            const float *row, float row_best);
+    /* The winner's id among the candidates whose rank by order's score is at least `last`; some score of theirs must be
+     * above -inf. */
+    int32_t (*race)(const struct scores *order, uint64_t last, const struct scores *s, float best,
+                    const struct noise *noise);
 };
 
 extern const struct sampler_kernels sampler_portable;
@@ -168,19 +189,6 @@ static inline void race_enter(struct race_leader *leader, float d, uint32_t word
 
 /* ---- buffers -------------------------------------------------------------------------------------------------- */
 
-/* What one part of the pool works in; V is the vocabulary. */
-struct scratch {
-    float *dense;        /* [V] the row with edits */
-    float *list;         /* [V + PACK_SLACK] survivors' scores */
-    int32_t *list_id;    /* [V + PACK_SLACK] and ids */
-    float *order;        /* [V] typicality; unfiltered scores */
-    int32_t *index;      /* [V + PACK_SLACK] */
-    int32_t *count;      /* [V] zero between uses */
-    struct entry *entry; /* [V] */
-    float *block_max;    /* [ceil(V / SCAN_BLOCK)] */
-    uint64_t *histogram; /* [DIGIT_COUNT] */
-};
-
 /* The best of a row, which most cuts never leave: all tokens whose logit is at least `bound`. */
 struct shortlist {
     float *z;    /* [SHORTLIST_MAX] clean */
@@ -189,12 +197,29 @@ struct shortlist {
     float bound;
 };
 
+/* What one part of the pool works in; V is the vocabulary. */
+struct scratch {
+    float *dense;               /* [V] the row with edits */
+    float *list;                /* [V + PACK_SLACK] survivors' scores */
+    int32_t *list_id;           /* [V + PACK_SLACK] and ids */
+    float *order;               /* [V] typicality */
+    int32_t *index;             /* [V + PACK_SLACK] */
+    int32_t *count;             /* [V] zero between uses */
+    struct entry *entry;        /* [V] */
+    float *block_max;           /* [ceil(V / SCAN_BLOCK)] */
+    uint64_t *histogram;        /* [DIGIT_COUNT] */
+    struct shortlist shortlist; /* of an edited row, in list and list_id */
+};
+
+enum { SEVERAL = -1 };
+
 /* What all branches of a logits row share. */
 struct row_info {
     struct scan scan;
     float *block_max; /* [ceil(V / SCAN_BLOCK)] */
     struct shortlist shortlist;
     bool wants_shortlist;
+    int32_t only;       /* the branch that alone reads the row, or SEVERAL */
     int32_t wanted_top; /* -1: no statistics, and nothing below is filled */
     struct mass mass;
     double log_total; /* log(sum of exp(-d)) */
@@ -204,14 +229,29 @@ struct row_info {
     float top_logprob[DRAW_TOP_MAX];
 };
 
+/* A top_p cut whose place nobody has needed yet: it keeps the shortest prefix by rank of the chain's `order` whose
+ * weight below `best` reaches `target`, of `total`. The weight of scores of at least `bound` is `head`. */
+struct open_cut {
+    uint64_t target; /* 0: there is none */
+    uint64_t total, head;
+    float bound, best;
+    bool keep_ties;
+};
+
 /* The scores of one branch on their way through the stages. */
 struct chain {
     const struct sampler_kernels *kernels;
     struct scratch *scratch;
     struct scores s;
+    /* A cut that is left to those who read s: of its candidates only those are kept whose rank by order's score is at
+     * least `last`. RANK_LEAST: there is none, and order means nothing. */
+    struct scores order;
+    uint64_t last;
+    struct open_cut open;              /* comes before `last` is set */
     const float *block_max;            /* of s.z when s is a whole row, else NULL */
-    const struct shortlist *shortlist; /* of s.z when s is the whole unedited row, else NULL */
-    float best;                        /* largest score, when best_known */
+    const struct shortlist *shortlist; /* of s.z when s is a whole row, else NULL */
+    const struct mass *row_mass; /* of s.z at scale 1 when that is known and s is a whole unedited row, else NULL */
+    float best;                  /* largest score that is kept, when best_known */
     bool best_known;
 };
 
@@ -228,6 +268,13 @@ void chain_start(struct chain *c, const struct sampler_kernels *kernels, struct 
 /* Suppression, then the stages; greedy: the edits only. */
 void chain_run(struct chain *c, const struct branch_draw *branch, int32_t V);
 float chain_best(struct chain *c);
+/* Of s, whatever cut was left: the total only, and all of it. Some score must be above -inf. */
+struct mass chain_mass(struct chain *c);
+struct mass chain_moments(struct chain *c);
+/* What the ranks of the cut that was left are by. */
+static inline const struct scores *chain_order(const struct chain *c) {
+    return c->last > RANK_LEAST ? &c->order : &c->s;
+}
 
 /* sampler_penalties.c: the stages that touch few tokens. */
 void chain_suppress(struct chain *c, const struct branch_draw *branch);
@@ -239,6 +286,12 @@ float *chain_edit(struct chain *c, int32_t id);
 /* sampler_filters.c */
 void row_shortlist(struct row_info *info, const struct sampler_kernels *kernels, struct scratch *scratch,
                    const struct scores *s);
+/* Finds the place of an open cut. Before that only chain_race may be asked about survivors. */
+void chain_decide(struct chain *c);
+/* Makes the cut that was left, so that s are the survivors. */
+void chain_settle(struct chain *c);
+/* The winner's id among the survivors. The best of them must be above -inf. */
+int32_t chain_race(struct chain *c, const struct noise *noise);
 void chain_top_k(struct chain *c, int32_t k, bool keep_ties);
 void chain_top_p(struct chain *c, float p, bool keep_ties);
 void chain_min_p(struct chain *c, float distance);

@@ -63,6 +63,7 @@ static int32_t window_start(int32_t first, int32_t count, int32_t window) {
 static void penalize_repetition(struct chain *c, const struct branch_draw *branch, int32_t V) {
     const struct branch_params *p = branch->params;
     struct scratch *scratch = c->scratch;
+    chain_settle(c); /* it works in the same index */
     int32_t start = window_start(0, branch->history_count, p->penalty_window);
     int32_t distinct = count_tokens(scratch, branch->history + start, branch->history_count - start, V);
     for (int32_t i = 0; i < distinct; i++) {
@@ -77,6 +78,7 @@ static void penalize_repetition(struct chain *c, const struct branch_draw *branc
 static void penalize_frequency(struct chain *c, const struct branch_draw *branch, int32_t V) {
     const struct branch_params *p = branch->params;
     struct scratch *scratch = c->scratch;
+    chain_settle(c); /* it works in the same index */
     int32_t first = p->order.penalize_prompt ? 0 : branch->prompt_count;
     int32_t start = window_start(first, branch->history_count, p->penalty_window);
     int32_t distinct = count_tokens(scratch, branch->history + start, branch->history_count - start, V);

@@ -79,6 +79,21 @@ static int32_t collect(const struct scores *order, float low, float high, int32_
     return count;
 }
 
+static struct split split(const struct scores *order, const struct scores *weigh, float best, float low, float high,
+                          int32_t *index) {
+    struct split out = {0};
+    for (int32_t i = 0; i < order->n; i++) {
+        float score = score_at(order, i);
+        if (score > high) {
+            out.weight += weigh ? draw_weight(draw_distance(best, score_at(weigh, i))) : 1;
+            out.above++;
+        } else if (score >= low) {
+            index[out.within++] = i;
+        }
+    }
+    return out;
+}
+
 static uint64_t entries(struct entry *out, const struct scores *order, const struct scores *weigh, float best,
                         const int32_t *index, int32_t n) {
     uint64_t total = 0;
@@ -102,22 +117,27 @@ static int32_t keep(const struct scores *order, const struct scores *s, uint64_t
     return count;
 }
 
-static int32_t unfiltered(float *out, const struct scores *s, const float *row) {
-    int32_t count = 0;
+static struct survey survey(const struct scores *order, uint64_t last, const struct scores *s, float best,
+                            const float *row, float row_best) {
+    struct survey out = {0};
     for (int32_t i = 0; i < s->n; i++) {
-        bool kept = score_at(s, i) > -INFINITY;
-        out[i] = kept ? draw_clean(row[id_at(s, i)]) : -INFINITY;
-        count += kept;
+        int32_t id = id_at(s, i);
+        if (draw_rank(score_at(order, i), id) < last || score_at(s, i) == -INFINITY) continue;
+        out.kept++;
+        out.weight += draw_weight(draw_distance(best, score_at(s, i)));
+        out.row_weight += draw_weight(draw_distance(row_best, draw_clean(row[id])));
     }
-    return count;
+    return out;
 }
 
-static int32_t race(const struct scores *s, float best, const struct noise *noise) {
+static int32_t race(const struct scores *order, uint64_t last, const struct scores *s, float best,
+                    const struct noise *noise) {
     struct race_leader leader = race_start();
     struct philox_words words = {{0}};
     uint32_t block = UINT32_MAX; /* no id's */
     for (int32_t i = 0; i < s->n; i++) {
         int32_t id = id_at(s, i);
+        if (draw_rank(score_at(order, i), id) < last) continue;
         if ((uint32_t)id >> 2 != block) {
             block = (uint32_t)id >> 2;
             words = draw_words(noise->seed, noise->position, noise->sample, block);
@@ -140,8 +160,9 @@ const struct sampler_kernels sampler_portable = {
     .typicality = typicality,
     .histogram = histogram,
     .collect = collect,
+    .split = split,
     .entries = entries,
     .keep = keep,
-    .unfiltered = unfiltered,
+    .survey = survey,
     .race = race,
 };

@@ -28,40 +28,37 @@ void row_statistics(struct row_info *info, const struct sampler_kernels *kernels
     row_top(info, kernels, scratch, s);
 }
 
-/* What survived, measured in the unfiltered distribution. */
-static void kept_statistics(struct draw_result *out, struct chain *c, const float *row, const struct row_info *info) {
-    bool whole = c->s.z == row; /* all of an unedited row, unless a low temperature sent huge scores to -inf */
-    if (whole && (c->s.scale <= 1.0f || c->kernels->find(&c->s, -INFINITY) < 0)) {
-        out->kept = info->scan.finite;
-        out->kept_mass = 1.0f;
-        return;
-    }
-    struct scratch *scratch = c->scratch;
-    struct scores raw = {scratch->order, NULL, c->s.n, 1.0f};
-    struct mass mass = {0};
-    out->kept = c->kernels->unfiltered(scratch->order, &c->s, row);
-    float best = info->scan.max;
-    if (info->mass.total == 0) return;
-    sampler_kernels_for(c->kernels, best)->mass(&raw, best, &mass);
-    out->kept_mass = (float)((double)mass.total / (double)info->mass.total);
+/* All of an unedited row is left, unless a low temperature sent huge scores to -inf. */
+static bool is_whole(const struct chain *c, const float *row) {
+    if (c->s.z != row || c->last > RANK_LEAST) return false;
+    return c->s.scale <= 1.0f || c->kernels->find(&c->s, -INFINITY) < 0;
 }
 
 /* The score of a token among the survivors, -inf when it is not one. */
 static float survivor_score(const struct chain *c, int32_t token) {
     const struct scores *s = &c->s;
-    if (!s->id) return score_at(s, token);
-    int32_t at = scores_find(s, token);
-    return at < 0 ? -INFINITY : score_at(s, at);
+    int32_t at = s->id ? scores_find(s, token) : token;
+    if (at < 0 || draw_rank(score_at(chain_order(c), at), token) < c->last) return -INFINITY;
+    return score_at(s, at);
 }
 
+/* What survived: its mass by the final scores, and measured in the unfiltered distribution. */
 static void sampled_statistics(struct draw_result *out, struct chain *c, const float *row,
                                const struct row_info *info) {
-    float best = chain_best(c);
-    kept_statistics(out, c, row, info);
-    struct mass mass = info->mass;
-    bool whole = c->s.z == row && c->s.scale == 1.0f;
-    if (!whole) sampler_kernels_for(c->kernels, best)->mass(&c->s, best, &mass);
-    out->final_logprob = (float)draw_log_probability(best, survivor_score(c, out->token), draw_log_mass(mass.total));
+    float best = chain_best(c), row_best = info->scan.max;
+    uint64_t total;
+    if (is_whole(c, row)) {
+        out->kept = info->scan.finite;
+        out->kept_mass = 1.0f;
+        total = chain_mass(c).total;
+    } else {
+        const struct sampler_kernels *kernels = sampler_kernels_for(c->kernels, best > row_best ? best : row_best);
+        struct survey kept = kernels->survey(chain_order(c), c->last, &c->s, best, row, row_best);
+        out->kept = kept.kept;
+        out->kept_mass = (float)((double)kept.row_weight / (double)info->mass.total);
+        total = kept.weight;
+    }
+    out->final_logprob = (float)draw_log_probability(best, survivor_score(c, out->token), draw_log_mass(total));
 }
 
 static void greedy_statistics(struct draw_result *out, struct chain *c, const float *row, const struct row_info *info) {

@@ -19,6 +19,7 @@ void forced_final(struct final *f, const struct sampler_kernels *kernels, struct
     f->params = params;
     chain_start(&f->chain, kernels, scratch, row->logits, row->V, row->info);
     chain_run(&f->chain, &draw, row->V);
+    chain_settle(&f->chain);
     f->best = chain_best(&f->chain);
     f->s = f->chain.s;
     if (params->temperature == 0.0f && f->best > -INFINITY) { /* one token is kept */
