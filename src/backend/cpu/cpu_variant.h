@@ -16,6 +16,7 @@ const struct cpu_kernels CPU_TABLE = {
     .finish = row_finish,
     .norm = row_norm,
     .gate = row_gate,
+    .narrow = attend_narrow,
     .attend = attend_run,
     .attend_chunk = attend_chunk,
     .attend_merge = attend_merge,
