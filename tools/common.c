@@ -56,8 +56,8 @@ const struct arg common_engine_args[7] = {
      .offset = offsetof(struct common_args, dtype),
      .meta = "TYPE",
      .text =
-         "type of the weights in memory; auto = as in the files, bf16 for quantised ones; q8, q4 = quantised to 8 or 4 "
-         "bits (cpu)",
+         "type of the weights in memory, and of keys and values; auto = as in the files, bf16 for quantised ones; q8, "
+         "q4 = quantised to 8 or 4 bits, keys and values f16 (cpu)",
      .initial = "auto",
      .choices = "auto|f32|bf16|f16|q8|q4"},
     {.name = "context",

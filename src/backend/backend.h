@@ -243,7 +243,7 @@ struct backend_limits {
     int32_t max_logits;    /* R at most */
     int32_t max_branches;  /* B at most */
     int32_t pages;         /* P */
-    enum weight_type type; /* of the weights; a device keeps operands and KV pages in it */
+    enum weight_type type; /* of the weights; a device keeps operands and KV pages in it (cpu: pages; cpu_kv_type) */
 };
 
 /* At least one of everything, and query heads that fall into groups. */

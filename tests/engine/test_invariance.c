@@ -317,20 +317,28 @@ Test(invariance, demo_model) {
     check_all(test_demo_model());
 }
 
-/* Quantised weights have kernels, tiles and packing of their own. */
-static void check_quantised(const char *type) {
+/* Each type of weights has kernels, packing and KV pages of its own; the demo model's own is bf16. */
+static void check_type(const char *type) {
     TEST_NEEDS_DEVICE();
-    if (test_device_is_emulated()) cr_skip_test("no quantised weights there");
+    if (test_device_is_emulated()) cr_skip_test("slow there, and without quantised weights");
     dtype = type;
     check_all(test_demo_model());
 }
 
+Test(invariance, demo_model_f32) {
+    check_type("f32");
+}
+
+Test(invariance, demo_model_f16) {
+    check_type("f16");
+}
+
 Test(invariance, demo_model_q8) {
-    check_quantised("q8");
+    check_type("q8");
 }
 
 Test(invariance, demo_model_q4) {
-    check_quantised("q4");
+    check_type("q4");
 }
 
 Test(invariance, stories260k) {

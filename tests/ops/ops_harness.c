@@ -16,10 +16,6 @@ bool ops_tensor(const struct ops_target *target) {
     return strcmp(target->backend, "cpu") != 0;
 }
 
-enum weight_type ops_page_types(const struct ops_target *target) {
-    return ops_tensor(target) ? WEIGHT_TYPE_COUNT : WEIGHT_F32 + 1;
-}
-
 struct arithmetic ops_products(const struct ops *o, enum weight_type type) {
     struct arithmetic a = reference_arithmetic(o->tensor, type);
     if (type == WEIGHT_BF16 && strcmp(o->info.instructions, "avx512bf16") == 0) a.element = WEIGHT_BF16;
@@ -28,6 +24,10 @@ struct arithmetic ops_products(const struct ops *o, enum weight_type type) {
 
 enum weight_type ops_packed_types(const struct ops_target *target) {
     return ops_tensor(target) ? WEIGHT_TYPE_COUNT : WEIGHT_PACKED_COUNT;
+}
+
+enum weight_type ops_page_type(enum weight_type weights) {
+    return weights < WEIGHT_TYPE_COUNT ? weights : WEIGHT_F16;
 }
 
 bool ops_open(struct ops *o, const struct ops_target *target, int threads, const struct backend_limits *limits) {

@@ -17,10 +17,10 @@ extern const int OPS_TARGET_COUNT;
 
 /* Whether it multiplies on tensor cores (real or emulated): struct arithmetic says what follows. */
 bool ops_tensor(const struct ops_target *target);
-/* How many of the types KV pages differ in: the cpu's are fp32 whatever the weights are. */
-enum weight_type ops_page_types(const struct ops_target *target);
 /* How many types packed matrices have: the cpu's may be quantised. */
 enum weight_type ops_packed_types(const struct ops_target *target);
+/* What KV pages are kept in, for weights of a type: in the same, and in F16 for quantised ones. */
+enum weight_type ops_page_type(enum weight_type weights);
 
 /* An open backend with everything that was allocated on it. All functions end the test when they fail. */
 struct ops {

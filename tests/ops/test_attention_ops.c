@@ -26,7 +26,7 @@ struct sequence {
 struct heads {
     int32_t H, Hkv, Dh, window;
     float softcap;
-    enum weight_type type; /* of the pages, where the target keeps them in it */
+    enum weight_type type; /* of the weights: what operands and pages are kept in follows from it */
 };
 
 static size_t row_width(const struct heads *h) {
@@ -80,7 +80,7 @@ struct step {
     struct batch_view view;
     int32_t *token, *position, *slot, *query_start, *page_start, *page;
     float *qkv; /* device */
-    void *out;  /* device: an operand unless pages are F32 */
+    void *out;  /* device: an operand unless weights are F32 */
 };
 
 struct piece {
@@ -207,6 +207,12 @@ static bool open_for(struct ops *o, const struct ops_target *target, int threads
 
 /* ---- accuracy ---------------------------------------------------------------------------------------------------- */
 
+/* Tensor cores round all they multiply, which their arithmetic says; else q and the weights are fp32, and keys and values
+ * are what the pages hold. */
+static double paged(const struct ops *o, const struct heads *h, float x) {
+    return o->tensor ? (double)x : reference_stored(ops_page_type(h->type), x);
+}
+
 static void check_query(const struct ops *o, const struct heads *h, const struct sequence *s, int32_t t, int32_t head,
                         const float *got) {
     int32_t first = h->window > 0 && t >= h->window ? t - h->window + 1 : 0, count = t - first + 1, Dh = h->Dh;
@@ -218,8 +224,8 @@ static void check_query(const struct ops *o, const struct heads *h, const struct
     for (int32_t j = 0; j < count; j++)
         for (int32_t d = 0; d < Dh; d++) {
             const float *row = s->qkv + (size_t)(first + j) * row_width(h);
-            k[j * Dh + d] = (double)row[(h->H + kv_head) * Dh + d];
-            v[j * Dh + d] = row[(h->H + h->Hkv + kv_head) * Dh + d];
+            k[j * Dh + d] = paged(o, h, row[(h->H + kv_head) * Dh + d]);
+            v[j * Dh + d] = (float)paged(o, h, row[(h->H + h->Hkv + kv_head) * Dh + d]);
         }
     reference_attention(reference_arithmetic(o->tensor, h->type), value, bound, q, 0, k, 0, v, count, Dh,
                         (double)(1.0f / sqrtf((float)Dh)), (double)h->softcap);
@@ -254,13 +260,13 @@ static void check_case(const struct ops_target *target, const struct attention_c
 Test(ops_attention, is_accurate_among_poison) {
     FOR_TARGETS(target)
     for (int c = 0; c < ATTENTION_CASE_COUNT; c++)
-        for (enum weight_type type = WEIGHT_F32; type < ops_page_types(target); type++)
+        for (enum weight_type type = WEIGHT_F32; type < ops_packed_types(target); type++)
             check_case(target, &ATTENTION_CASES[c], type);
 }
 
 /* With one visible key the result is its value, exactly: whatever is around it. */
 Test(ops_attention, one_key_gives_its_value) {
-    FOR_TARGETS(target) for (enum weight_type type = WEIGHT_F32; type < ops_page_types(target); type++) {
+    FOR_TARGETS(target) for (enum weight_type type = WEIGHT_F32; type < ops_packed_types(target); type++) {
         struct heads h = {4, 2, 40, 1, 0, type};
         struct ops o;
         int32_t pages, used = 0, length = 150;
@@ -268,17 +274,64 @@ Test(ops_attention, one_key_gives_its_value) {
         poison_pages(&o, &h, pages);
         int32_t *order = page_order(pages, 5);
         struct sequence s = sequence_new(&h, length, 3, o.info.page_tokens, order, &used);
+        for (int32_t t = 0; t < length; t += 3) /* neighbours that nobody else sees, before and behind */
+            for (size_t i = 0; i < row_width(&h); i++) s.qkv[(size_t)t * row_width(&h) + i] = NAN;
         float *out = malloc((size_t)length * (size_t)(h.H * h.Dh) * sizeof *out);
         feed(&o, &h, &s, 0, 0, out);
         for (int32_t t = 0; t < length; t++)
-            for (int32_t i = 0; i < h.H * h.Dh; i++) {
+            for (int32_t i = 0; i < h.H * h.Dh && t % 3 != 0; i++) {
                 const float *v = s.qkv + (size_t)t * row_width(&h) + (h.H + h.Hkv) * h.Dh;
-                double only = (double)v[i / h.Dh / 2 * h.Dh + i % h.Dh];
-                if (o.tensor) only = reference_stored(type, (float)only);
+                double only = reference_stored(ops_page_type(type), v[i / h.Dh / 2 * h.Dh + i % h.Dh]);
                 double apart = o.tensor && type == WEIGHT_F32 ? 0x1p-22 : 0; /* what three TF32 products leave out */
                 ops_check((double)out[t * h.H * h.Dh + i], only, apart * fabs(only), "the only value", &o, i);
             }
         free(out), free(order);
+        sequence_free(&s);
+        ops_close(&o);
+    }
+}
+
+/* What the memory plan multiplies with: heads that are whole panels wide take no more than their elements. */
+Test(ops_attention, pages_are_of_their_type) {
+    FOR_TARGETS(target)
+    for (enum weight_type type = WEIGHT_F32; type < ops_packed_types(target) && !ops_tensor(target); type++) {
+        struct heads h = {6, 3, 48, 0, 0, type};
+        struct backend_limits limits = attention_limits(&h, 1, 1);
+        struct backend_sizes sizes;
+        struct ops o;
+        if (!ops_open(&o, target, 1, NULL)) continue;
+        o.call->sizes(o.backend, &limits, &sizes);
+        cr_expect_eq(sizes.kv_page, 2 * 3 * 48 * (size_t)o.info.page_tokens * weight_type_size(ops_page_type(type)));
+        ops_close(&o);
+    }
+}
+
+/* Beyond F16's range the cpu stores its largest number: a value stays a value, and a key does not hide all others. NaN
+ * stays NaN. */
+Test(ops_attention, f16_pages_saturate) {
+    static const enum weight_type TYPES[] = {WEIGHT_F16, WEIGHT_Q8, WEIGHT_Q4};
+    static const float STORED[][2] = {{65504, 65504},    {65519, 65504},      {65520, 65504},   {-1e30f, -65504},
+                                      {INFINITY, 65504}, {-INFINITY, -65504}, {-70000, -65504}, {NAN, NAN}};
+    enum { LENGTH = 20, COUNT = sizeof STORED / sizeof STORED[0] };
+    FOR_TARGETS(target) for (int i = 0; i < 3 && !ops_tensor(target); i++) {
+        struct heads h = {1, 1, COUNT + 1, 1, 0, TYPES[i]};
+        struct ops o;
+        int32_t pages, used = 0;
+        if (!open_for(&o, target, 2, &h, LENGTH, 1, &pages)) continue;
+        int32_t *order = page_order(pages, 5);
+        struct sequence s = sequence_new(&h, LENGTH, 3, o.info.page_tokens, order, &used);
+        for (int32_t t = 0; t < LENGTH; t++)
+            for (int32_t d = 0; d < COUNT; d++)
+                s.qkv[(size_t)t * row_width(&h) + (size_t)(2 * h.Dh + d)] = STORED[d][0];
+        float out[LENGTH * (COUNT + 1)];
+        feed(&o, &h, &s, 0, 0, out);
+        for (int32_t t = 0; t < LENGTH; t++)
+            for (int32_t d = 0; d < COUNT; d++) {
+                float got = out[t * h.Dh + d];
+                cr_expect(got == STORED[d][1] || (isnan(got) && isnan(STORED[d][1])), "%s: %g came back as %g",
+                          o.info.instructions, (double)STORED[d][0], (double)got);
+            }
+        free(order);
         sequence_free(&s);
         ops_close(&o);
     }
@@ -316,8 +369,10 @@ static void check_chunks(const struct ops_target *target, const struct attention
 
 Test(ops_attention, chunks_pages_and_threads_keep_the_bits) {
     FOR_TARGETS(target)
-    for (int c = 0; c < ATTENTION_CASE_COUNT; c++) /* one type each: what keeps the bits does not look at it */
-        check_chunks(target, &ATTENTION_CASES[c], (enum weight_type)(c % (int)ops_page_types(target)));
+    for (int c = 0; c < ATTENTION_CASE_COUNT; c++)
+        for (enum weight_type type = WEIGHT_F32; type < WEIGHT_TYPE_COUNT; type++) /* emulated: one each, it is slow */
+            if (!ops_tensor(target) || (int)type == c % WEIGHT_TYPE_COUNT)
+                check_chunks(target, &ATTENTION_CASES[c], type);
 }
 
 /* Prompts, chunks and single tokens of several sequences in one step. */
@@ -395,8 +450,8 @@ Test(ops_attention, allocates_nothing) {
 /* ---- copies ------------------------------------------------------------------------------------------------------ */
 
 /* A fork in the middle of a page: both branches continue with the same bits as one that was never forked. */
-static void check_fork(const struct ops_target *target, int32_t shared) {
-    struct heads h = {4, 2, 20, 0, 0, WEIGHT_F16};
+static void check_fork(const struct ops_target *target, int32_t shared, enum weight_type type) {
+    struct heads h = {4, 2, 21, 0, 0, type};
     const int32_t length = shared + 40;
     struct ops o;
     int32_t pages, used = 0;
@@ -429,7 +484,8 @@ static void check_fork(const struct ops_target *target, int32_t shared) {
 Test(ops_copy_pages, forks_keep_the_bits) {
     static const int32_t SHARED[] = {1, 15, 16, 17, 70};
     FOR_TARGETS(target)
-    for (int i = 0; i < 5; i++) check_fork(target, SHARED[i]);
+    for (int i = 0; i < 5; i++)
+        for (enum weight_type type = WEIGHT_F32; type < WEIGHT_TYPE_COUNT; type++) check_fork(target, SHARED[i], type);
 }
 
 /* ---- rotary positions -------------------------------------------------------------------------------------------- */

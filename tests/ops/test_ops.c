@@ -358,7 +358,7 @@ Test(ops_pack, rounds_to_nearest_even) {
         read_back(&o, &w, back);
         for (int j = 0; j < N * K; j++) {
             float stored = (float)reference_stored(type, rows[j]);
-            if (isinf(stored)) continue; /* its row is NaN when read back: inf · 0 */
+            if (isinf(stored)) continue;                       /* its row is NaN when read back: inf · 0 */
             if (dots && fabsf(stored) < 0x1p-126f) stored = 0; /* the products that read it back do that */
             bool spoiled = false;
             for (int k = 0; k < K; k++) spoiled |= !isfinite(reference_stored(type, rows[j / K * K + k]));

@@ -5,8 +5,10 @@
  *                         BF16, so that one 64-byte load is 16 outputs × 2 inputs. Rows beyond N, and BF16's odd last k,
  *                         are zero. Four panels, 64 outputs, are worked on together: a quad.
  *                         Quantised types: cpu_quant.h.
- *   KV, one layer         [page][K: [Hkv][Dh][16]] and [page][V: [Hkv][panels of 16 d][16 tokens][16 d]]: a K page is a panel
- *                         whose outputs are keys, a V page is panels whose outputs are head dimensions.
+ *   KV, one layer         [Hkv][page][K: a panel, V: [ceil(Dh / 16)] panels] of cpu_kv_type: in K the panel's outputs are 16
+ *                         tokens and its inputs the Dh head dimensions (rounded up to even), in V the outputs are 16 head
+ *                         dimensions and the inputs the 16 tokens. Pages of one head that follow each other (as those of a
+ *                         prompt do) are one stream for the processor's own prefetching.
  *
  * Determinism: an output of a linear layer is one fp32 accumulator that adds its products in ascending k (with pack_pairs:
  * in ascending pairs), whatever the number of rows computed with it. Attention is written in cpu_attend.h. Work is split over threads by outputs only. */
@@ -35,7 +37,7 @@ enum {
  * set that has it.
  *
  * cpu_stream_tile reads four whole panels that follow each other in memory, and fetches ahead of itself; always fresh.
- * cpu_block_tile reads F32 panels that are in cache, from any four places, and meanwhile fetches others: in each of its K
+ * cpu_block_tile reads panels that are in cache, from any four places, and meanwhile fetches others: in each of its K
  * steps `step` bytes further into each panel of `next`. A step of 0 fetches nothing, from any readable address. */
 struct cpu_fetch {
     const char *next[QUAD];
@@ -59,11 +61,12 @@ struct cpu_epilogue {
 struct cpu_attend {
     float *out;     /* [tokens, out_stride]: at the first token and head */
     const float *q; /* [tokens, q_stride]: at the first token and head */
-    const float *k; /* this layer and KV head in page 0; page i is k_stride floats further */
-    const float *v;
-    const int32_t *page; /* [ceil((position + tokens) / 16)] pages of the sequence */
-    ptrdiff_t next_head; /* floats from k to the keys that will be asked for next, in the same pages; 0: unknown */
-    size_t page_stride;  /* floats from one page's K (or V) to the next page's */
+    const char *k;  /* this layer and KV head in page 0; page i is i * page_stride further */
+    const char *v;
+    const int32_t *page;   /* [ceil((position + tokens) / 16)] pages of the sequence */
+    ptrdiff_t next_head;   /* bytes from k to the keys that will be asked for next, in the same pages; 0: unknown */
+    size_t page_stride;    /* bytes from one page's K (or V) to the next page's */
+    enum weight_type type; /* of the pages' elements */
     int64_t q_stride, out_stride;
     int32_t tokens, heads, position, Dh, window;
     float scale, softcap;
@@ -73,6 +76,23 @@ struct cpu_attend {
 static inline size_t cpu_attend_state(int32_t rows, int32_t Dh) {
     return (size_t)rows * (round_up((size_t)Dh, PANEL) + 2);
 }
+
+/* What keys and values are kept in, for weights of a type: F32 and BF16 in the same, all others in F16, which rounds an
+ * eighth of what bf16 does. A store rounds to nearest even, once, so that a prompt and the tokens after it see the same
+ * values. F16 saturates at ±65504: one infinite key makes the scores of all queries that see it infinite or NaN, and an
+ * infinite value is NaN times a weight that underflowed; a largest number among normal ones is merely a wrong one. */
+static inline enum weight_type cpu_kv_type(enum weight_type weights) {
+    return weights == WEIGHT_F32 || weights == WEIGHT_BF16 ? weights : WEIGHT_F16;
+}
+
+/* Where the KV pages lie, in bytes. */
+struct cpu_kv_layout {
+    enum weight_type type;
+    size_t panel; /* 16 × 16 elements */
+    size_t v;     /* from one head's K in a page to its V */
+    size_t page;  /* from one page of a head to the next, K and V together */
+    size_t head;  /* from one head to the next; those of the next layer follow */
+};
 
 /* Where one lane of a panel comes from: element k is data[k * step]. NULL data: zeros. */
 struct cpu_lane {
@@ -103,6 +123,8 @@ struct cpu_kernels {
     void (*norm)(float *out, float *residual, const float *add, const float *weight, const float *bias,
                  enum norm_kind kind, float eps, int64_t D);
     void (*gate)(float *out, const float *in, enum activation activation, int64_t F);
+    /* to = from as KV elements of a 16-bit type; n ≤ 16, and whole vectors of `to` are written. */
+    void (*narrow)(uint16_t to[PANEL], const float *from, enum weight_type type, int n);
     void (*attend)(const struct cpu_attend *a, float *scratch);
     /* The same in two steps, so that a long sequence can be spread over threads: the state of one chunk of positions
      * (cpu_attend_state floats), then the fold of chunks 0 … chunks - 1, whose states are `stride` floats apart. */
@@ -140,7 +162,7 @@ struct cpu_backend {
     /* prepare */
     struct backend_limits limits;
     int32_t max_inputs; /* K of a linear layer at most */
-    float *kv;          /* [L][P][K page, V page] */
+    char *kv;           /* [L][P][K page, V page] */
     size_t kv_bytes;
     float *workspace; /* owns the pointers below */
     size_t workspace_bytes;
@@ -169,7 +191,8 @@ const struct cpu_kernels *cpu_kernels_find(const char *name);
 void cpu_device_name(char *name, size_t capacity);
 
 /* cpu_workspace.c */
-size_t cpu_kv_page_bytes(const struct backend_limits *limits);
+struct cpu_kv_layout cpu_kv_layout(const struct backend_limits *limits);
+size_t cpu_kv_page_bytes(const struct backend_limits *limits); /* of one page of one layer, all heads */
 size_t cpu_workspace_bytes(const struct cpu_backend *b, const struct backend_limits *limits);
 tempera_status cpu_prepare(struct backend *backend, const struct backend_limits *limits, tempera_error *err);
 void cpu_release(struct cpu_backend *b); /* undoes cpu_prepare */

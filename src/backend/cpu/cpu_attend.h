@@ -35,6 +35,18 @@ CPU_INLINE int32_t attend_first(const struct cpu_attend *a, int32_t position) {
     return a->window > 0 && position >= a->window ? position - a->window + 1 : 0;
 }
 
+/* A KV element of 16 bits: cpu_kv_type. */
+static void attend_narrow(uint16_t to[PANEL], const float *from, enum weight_type type, int n) {
+    const vec most = vec_set1(65504.0f), least = vec_set1(-65504.0f); /* the largest F16 */
+    for (int i = 0; i < n; i += VEC) {
+        vec x = vec_load_n(from + i, vec_lanes(n - i));
+        if (type == WEIGHT_F16)
+            vec_store_f16(to + i, vec_min(most, vec_max(least, x))); /* NaN stays NaN */
+        else
+            vec_store_bf16(to + i, x);
+    }
+}
+
 static void attend_prepare(const struct cpu_attend *a, struct attend_state *t, float *scratch) {
     t->rows = a->tokens * a->heads;
     t->W = (a->Dh + PANEL - 1) / PANEL * PANEL;
@@ -70,7 +82,7 @@ CPU_INLINE void attend_range(const struct attend_state *t, int32_t row, int32_t 
 }
 
 /* The span's four pages, as pointers into K or V; places outside what the rows see repeat a page that is inside. */
-CPU_INLINE void attend_pages(const struct cpu_attend *a, const struct attend_state *t, const float *base, int32_t start,
+CPU_INLINE void attend_pages(const struct cpu_attend *a, const struct attend_state *t, const char *base, int32_t start,
                              const void *pages[QUAD]) {
     int32_t first = t->lowest / PAGE_TOKENS, last = t->highest / PAGE_TOKENS;
     for (int32_t i = 0; i < QUAD; i++) {
@@ -80,11 +92,11 @@ CPU_INLINE void attend_pages(const struct cpu_attend *a, const struct attend_sta
     }
 }
 
-/* The keys that are read after the span at `start`: the next span's, else the next head's. */
-CPU_INLINE void attend_next(const struct cpu_attend *a, const struct attend_state *t, int32_t start,
+/* The pages that are read after the span at `start`, from K or V: the next span's, else the next head's. */
+CPU_INLINE void attend_next(const struct cpu_attend *a, const struct attend_state *t, const char *base, int32_t start,
                             const void *pages[QUAD]) {
     const bool more = start + SPAN <= t->highest;
-    attend_pages(a, t, more ? a->k : a->k + a->next_head, more ? start + SPAN : t->lowest / SPAN * SPAN, pages);
+    attend_pages(a, t, more ? base : base + a->next_head, more ? start + SPAN : t->lowest / SPAN * SPAN, pages);
 }
 
 /* Scores of R rows to probabilities, lanes [from, to) of the span; m and l advance. keep [R]: by what o must be scaled. */
@@ -126,11 +138,11 @@ static void attend_soften(const struct cpu_attend *a, struct attend_state *t, in
     }
 }
 
-/* o [R, W] = o · keep [R] + p [R, from … to) · V for P panels of head dimensions from d on, while the same dimensions of
- * four pages of keys are fetched. */
-CPU_INLINE void attend_values(const int R, const int P, float *o, int64_t W, const float *p, const float *keep,
-                              const void *const pages[QUAD], const void *const next[QUAD], int64_t d, int from,
-                              int to) {
+/* o [R, W] = o · keep [R] + p [R, from … to) · V for P panels of head dimensions from d on, while the same dimensions of four
+ * other pages are fetched. */
+CPU_INLINE void attend_values(const enum weight_type type, const int R, const int P, float *o, int64_t W,
+                              const float *p, const float *keep, const void *const pages[QUAD],
+                              const struct cpu_fetch *fetch, int64_t d, int from, int to) {
     tile_acc acc;
     vec w[QUAD * PANEL_VECS];
     acc_load(R, P, acc, o + d, W, false);
@@ -138,53 +150,80 @@ CPU_INLINE void attend_values(const int R, const int P, float *o, int64_t W, con
         const vec scale = vec_set1(keep[r]);
         CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) acc[r][v] = vec_mul(acc[r][v], scale);
     }
+    const int together = type == WEIGHT_BF16 ? 2 : 1; /* tokens of a line */
+    const ptrdiff_t size = type == WEIGHT_F32 ? 4 : 2, line = together * PANEL * size, step = fetch->step;
+    const char *next[QUAD];
+    CPU_UNROLL for (int i = 0; i < QUAD; i++) next[i] = fetch->next[i] + d / together * step;
     for (int page = from / PAGE_TOKENS; page * PAGE_TOKENS < to; page++) {
         const int base = page * PAGE_TOKENS, end = base + PAGE_TOKENS > to ? to : base + PAGE_TOKENS;
-        const float *values = (const float *)pages[page] + d * PAGE_TOKENS;
-        for (int j = base < from ? from : base; j < end; j++) {
-            if (P == QUAD)
-                CPU_UNROLL for (int i = 0; i < QUAD; i++)
-                    __builtin_prefetch((const float *)next[i] + (d + j) * PAGE_TOKENS, 0, 2);
-            CPU_UNROLL for (int v = 0; v < P * PANEL_VECS; v++) w[v] =
-                vec_load(values + v / PANEL_VECS * (PAGE_TOKENS * PANEL) + (j - base) * PANEL + v % PANEL_VECS * VEC);
-            acc_add(R, P, acc, p + j, SPAN, w);
+        const int begin = base < from ? from : base;
+        const char *panel[QUAD];
+        CPU_UNROLL for (int i = 0; i < P; i++) panel[i] = (const char *)pages[page] + (d + i * PANEL) * PANEL * size;
+        for (int j = begin / together * together; j < end; j += together) {
+            const ptrdiff_t at = (j - base) / together * line;
+            CPU_UNROLL for (unsigned i = 0; i < (unsigned)P;
+                            i++) { /* as many lines as are read here, from all in turn */
+                const unsigned n = (unsigned)j / (unsigned)together * (unsigned)P + i;
+                __builtin_prefetch(next[n % QUAD] + (ptrdiff_t)(n / QUAD) * step, 0, 2);
+            }
+            if (j >= begin) {
+                tile_load((enum tile_kind)type, false, P, w, panel, at);
+                acc_add(R, P, acc, p + j, SPAN, w);
+            }
+            if (together == 1 || j + 1 >= end) continue;
+            tile_load((enum tile_kind)type, true, P, w, panel, at);
+            acc_add(R, P, acc, p + j + 1, SPAN, w);
         }
     }
     acc_store(R, P, acc, o + d, W);
 }
 
 typedef void attend_value_tile(float *o, int64_t W, const float *p, const float *keep, const void *const pages[QUAD],
-                               const void *const next[QUAD], int from, int to);
+                               const struct cpu_fetch *fetch, int from, int to);
 
 /* All head dimensions: as many panels at a time as the registers hold, then fewer. */
-#define ATTEND_VALUES_DEFINE(unused, R)                                                                                \
-    static void attend_values_##R(float *o, int64_t W, const float *p, const float *keep,                              \
-                                  const void *const pages[QUAD], const void *const next[QUAD], int from, int to) {     \
+#define ATTEND_VALUES_DEFINE(type, R)                                                                                  \
+    static void attend_values_##type##_##R(float *o, int64_t W, const float *p, const float *keep,                     \
+                                           const void *const pages[QUAD], const struct cpu_fetch *fetch, int from,     \
+                                           int to) {                                                                   \
         enum { P = TILE_PANELS(R) };                                                                                   \
         int64_t d = 0;                                                                                                 \
-        for (; d + P * PANEL <= W; d += P * PANEL) attend_values(R, P, o, W, p, keep, pages, next, d, from, to);       \
+        for (; d + P * PANEL <= W; d += P * PANEL)                                                                     \
+            attend_values(WEIGHT_##type, R, P, o, W, p, keep, pages, fetch, d, from, to);                              \
         for (; P > 2 && d + 2 * PANEL <= W; d += 2 * PANEL)                                                            \
-            attend_values(R, 2, o, W, p, keep, pages, next, d, from, to);                                              \
-        for (; P > 1 && d < W; d += PANEL) attend_values(R, 1, o, W, p, keep, pages, next, d, from, to);               \
+            attend_values(WEIGHT_##type, R, 2, o, W, p, keep, pages, fetch, d, from, to);                              \
+        for (; P > 1 && d < W; d += PANEL)                                                                             \
+            attend_values(WEIGHT_##type, R, 1, o, W, p, keep, pages, fetch, d, from, to);                              \
     }
-TILE_MAP(ATTEND_VALUES_DEFINE, )
+TILE_MAP(ATTEND_VALUES_DEFINE, F32)
+TILE_MAP(ATTEND_VALUES_DEFINE, F16)
+TILE_MAP(ATTEND_VALUES_DEFINE, BF16)
 
-#define ATTEND_VALUES_ENTRY(unused, R) [R] = attend_values_##R,
-static attend_value_tile *const ATTEND_VALUES[TILE_ROWS + 1] = {TILE_MAP(ATTEND_VALUES_ENTRY, )};
+#define ATTEND_VALUES_ENTRY(type, R) [WEIGHT_##type][R] = attend_values_##type##_##R,
+static attend_value_tile *const ATTEND_VALUES[WEIGHT_TYPE_COUNT][TILE_ROWS + 1] = {
+    TILE_MAP(ATTEND_VALUES_ENTRY, F32) TILE_MAP(ATTEND_VALUES_ENTRY, F16) TILE_MAP(ATTEND_VALUES_ENTRY, BF16)};
 
-#define ATTEND_SCORES_ENTRY(unused, R) [R] = tile_block_F32_##R,
-static cpu_block_tile *const ATTEND_SCORES[TILE_ROWS + 1] = {TILE_MAP(ATTEND_SCORES_ENTRY, )};
+static cpu_block_tile *const ATTEND_SCORES[WEIGHT_TYPE_COUNT][TILE_ROWS + 1] = TILE_TABLE(TILE_BLOCK_ENTRY, BF16);
+
+/* What is fetched while a span is worked on: the pages that are read next, once, a line for each line that is read. */
+CPU_INLINE struct cpu_fetch attend_fetch(const struct cpu_attend *a, const struct attend_state *t, const char *base,
+                                         int32_t start) {
+    const void *next[QUAD];
+    attend_next(a, t, base, start, next);
+    struct cpu_fetch fetch = {.step = a->type == WEIGHT_F16 ? PANEL * 2 : PANEL * 4};
+    for (int i = 0; i < QUAD; i++) fetch.next[i] = next[i];
+    return fetch;
+}
 
 static void attend_span(const struct cpu_attend *a, struct attend_state *t, int32_t start) {
-    const void *keys[QUAD], *values[QUAD], *next[QUAD];
+    const void *keys[QUAD], *values[QUAD];
     attend_pages(a, t, a->k, start, keys);
     attend_pages(a, t, a->v, start, values);
-    attend_next(a, t, start, next);
-    struct cpu_fetch fetch = {.step = PANEL * sizeof(float)}; /* a line of values for each of keys */
-    for (int i = 0; i < QUAD; i++) fetch.next[i] = values[i];
-    for (int32_t r = 0, R; r < t->rows; r += R, fetch.step = 0) {
+    struct cpu_fetch next_keys = attend_fetch(a, t, a->k, start), next_values = attend_fetch(a, t, a->v, start);
+    for (int32_t r = 0, R; r < t->rows; r += R, next_keys.step = 0) {
         R = attend_tile_rows(t->rows, r);
-        ATTEND_SCORES[R](t->s + (size_t)r * SPAN, t->q + (size_t)r * (size_t)a->Dh, keys, a->Dh, true, &fetch);
+        ATTEND_SCORES[a->type][R](t->s + (size_t)r * SPAN, t->q + (size_t)r * (size_t)a->Dh, keys, a->Dh, true,
+                                  &next_keys);
     }
     /* Rows that see the same lanes share their reads of V. */
     for (int32_t r = 0, R; r < t->rows; r += R) {
@@ -197,7 +236,9 @@ static void attend_span(const struct cpu_attend *a, struct attend_state *t, int3
         if (from == to) continue;
         float keep[VEC];
         attend_soften(a, t, r, R, from, to, keep);
-        ATTEND_VALUES[R](t->o + (size_t)r * (size_t)t->W, t->W, t->s + (size_t)r * SPAN, keep, values, next, from, to);
+        ATTEND_VALUES[a->type][R](t->o + (size_t)r * (size_t)t->W, t->W, t->s + (size_t)r * SPAN, keep, values,
+                                  &next_values, from, to);
+        next_values.step = 0;
     }
 }
 

@@ -5,21 +5,9 @@
 #include "backend/cpu/cpu_transpose.h"
 #include "base/num.h"
 
-/* Where one layer's pages lie. V head rows are padded to `wide`. */
-struct kv_layout {
-    size_t page;           /* floats from one page to the next, K and V together */
-    size_t layer;          /* floats from one layer to the next */
-    size_t k_head, v_head; /* floats from one head to the next */
-    size_t v;              /* floats from a page's K to its V */
-};
-
-static struct kv_layout kv_layout(const struct cpu_backend *b) {
-    const size_t Dh = (size_t)b->limits.Dh, Hkv = (size_t)b->limits.Hkv;
-    struct kv_layout kv = {.k_head = Dh * PAGE_TOKENS, .v_head = round_up(Dh, PANEL) * PAGE_TOKENS};
-    kv.v = Hkv * kv.k_head;
-    kv.page = Hkv * (kv.k_head + kv.v_head);
-    kv.layer = kv.page * (size_t)b->limits.pages;
-    return kv;
+/* Page 0 of a layer's first head. */
+static char *layer_pages(const struct cpu_backend *b, const struct cpu_kv_layout *kv, int32_t layer) {
+    return b->kv + (size_t)layer * (size_t)b->limits.Hkv * kv->head;
 }
 
 /* ---- rotary positions and the store ------------------------------------------------------------------------------- */
@@ -27,7 +15,7 @@ static struct kv_layout kv_layout(const struct cpu_backend *b) {
 struct store_job {
     const struct cpu_backend *b;
     const struct rope_store_params *p;
-    struct kv_layout kv;
+    struct cpu_kv_layout kv;
 };
 
 /* Rotates one head by the angles of one position: table [rotary/2, 2]. */
@@ -49,30 +37,56 @@ static void prepare_heads(const struct store_job *job, float *head, int32_t head
     }
 }
 
-/* The page of a slot, and the slot's lane in it. */
-static float *slot_page(const struct store_job *job, int32_t slot, int32_t *lane) {
-    *lane = slot % PAGE_TOKENS;
-    return job->b->kv + (size_t)job->p->layer * job->kv.layer + (size_t)(slot / PAGE_TOKENS) * job->kv.page;
+/* One head of `count` (1 or 4) tokens from `lane` of a page on, the tokens `width` floats apart. K goes down columns, four
+ * at a time where it can; V in pieces of 16. */
+static void store_floats(float *to_k, float *to_v, const float *k, const float *v, int32_t Dh, int64_t width,
+                         int32_t lane, int32_t count) {
+    const int32_t blocks = count == 4 ? Dh / 4 * 4 : 0;
+    to_k += lane;
+    for (int32_t d = 0; d < blocks; d += 4) transpose_4x4(to_k + d * PAGE_TOKENS, PAGE_TOKENS, k + d, width);
+    for (int32_t i = 0; i < count; i++, k += width, v += width) {
+        for (int32_t d = blocks; d < Dh; d++) to_k[d * PAGE_TOKENS + i] = k[d];
+        for (int32_t d = 0; d < Dh; d += PANEL)
+            memcpy(to_v + d * PAGE_TOKENS + (lane + i) * PANEL, v + d,
+                   (size_t)(Dh - d < PANEL ? Dh - d : PANEL) * sizeof(float));
+    }
+}
+
+/* One head of one token. Elements are written one by one: a neighbour that shares a pair with this token may be written
+ * by another thread. */
+static void store_halves(const struct store_job *job, uint16_t *to_k, uint16_t *to_v, const float *k, const float *v,
+                         int32_t lane) {
+    const enum weight_type type = job->kv.type;
+    const int32_t Dh = job->p->Dh;
+    uint16_t key[PANEL], value[PANEL];
+    for (int32_t d = 0; d < Dh; d += PANEL, to_k += PANEL * PANEL, to_v += PANEL * PANEL) {
+        const int n = Dh - d < PANEL ? Dh - d : PANEL;
+        job->b->kernels->narrow(key, k + d, type, n);
+        job->b->kernels->narrow(value, v + d, type, n);
+        if (type == WEIGHT_F16) {
+            for (int i = 0; i < n; i++) to_k[i * PANEL + lane] = key[i];
+            memcpy(to_v + lane * PANEL, value, (size_t)n * sizeof *value);
+        } else {
+            uint16_t *pair = to_v + lane / 2 * (2 * PANEL) + lane % 2;
+            for (int i = 0; i < n; i++) to_k[i / 2 * (2 * PANEL) + 2 * lane + i % 2] = key[i];
+            for (int i = 0; i < n; i++) pair[2 * i] = value[i];
+        }
+    }
 }
 
 /* `count` (1 or 4) tokens whose slots follow each other in one page: k and v [Hkv, Dh] of the first, the others `width`
- * floats apart. K goes down columns, four at a time where it can; V in pieces of 16. */
+ * floats apart. */
 static void store_tokens(const struct store_job *job, const float *k, const float *v, int64_t width, int32_t slot,
                          int32_t count) {
     const struct rope_store_params *p = job->p;
-    const int32_t blocks = count == 4 ? p->Dh / 4 * 4 : 0;
-    int32_t lane;
-    float *page = slot_page(job, slot, &lane);
-    for (int32_t h = 0; h < p->Hkv; h++, k += p->Dh, v += p->Dh) {
-        float *to_k = page + (size_t)h * job->kv.k_head + lane, *to_v = page + job->kv.v + (size_t)h * job->kv.v_head;
-        for (int32_t d = 0; d < blocks; d += 4) transpose_4x4(to_k + d * PAGE_TOKENS, PAGE_TOKENS, k + d, width);
-        for (int32_t i = 0; i < count; i++) {
-            const float *ki = k + i * width, *vi = v + i * width;
-            for (int32_t d = blocks; d < p->Dh; d++) to_k[d * PAGE_TOKENS + i] = ki[d];
-            for (int32_t d = 0; d < p->Dh; d += PANEL)
-                memcpy(to_v + d * PAGE_TOKENS + (lane + i) * PANEL, vi + d,
-                       (size_t)(p->Dh - d < PANEL ? p->Dh - d : PANEL) * sizeof(float));
-        }
+    char *page = layer_pages(job->b, &job->kv, p->layer) + (size_t)(slot / PAGE_TOKENS) * job->kv.page;
+    for (int32_t h = 0; h < p->Hkv; h++, page += job->kv.head, k += p->Dh, v += p->Dh) {
+        void *to_k = page, *to_v = page + job->kv.v;
+        if (job->kv.type == WEIGHT_F32)
+            store_floats(to_k, to_v, k, v, p->Dh, width, slot % PAGE_TOKENS, count);
+        else
+            for (int32_t i = 0; i < count; i++)
+                store_halves(job, to_k, to_v, k + i * width, v + i * width, slot % PAGE_TOKENS + i);
     }
 }
 
@@ -110,7 +124,7 @@ static tempera_status check_heads(const struct cpu_backend *b, const char *op, i
 tempera_status cpu_rope_store(struct backend *backend, const struct rope_store_params *p, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     TRY(check_heads(b, "rope_store", p->layer, p->H, p->Hkv, p->Dh, err));
-    struct store_job job = {.b = b, .p = p, .kv = kv_layout(b)};
+    struct store_job job = {.b = b, .p = p, .kv = cpu_kv_layout(&b->limits)};
     pool_run(b->pool, store_part, &job, cpu_parts(b, p->T, (int64_t)(p->H + 6 * p->Hkv) * p->Dh));
     return TEMPERA_OK;
 }
@@ -122,7 +136,7 @@ tempera_status cpu_rope_store(struct backend *backend, const struct rope_store_p
 struct attention_job {
     struct cpu_backend *b;
     const struct attention_params *p;
-    struct kv_layout kv;
+    struct cpu_kv_layout kv;
     int32_t heads, head_blocks; /* query heads of an item at most; blocks of them for a KV head */
     int32_t tokens;             /* tokens of an item at most */
     int32_t items;
@@ -151,16 +165,17 @@ static struct cpu_attend attention_item(const struct attention_job *job, int32_t
     const int32_t token = view->query_start[s] + index / job->head_blocks / p->Hkv * job->tokens;
     const int32_t left = view->query_start[s + 1] - token, heads_left = group - head_block * job->heads;
     const int32_t head = kv_head * group + head_block * job->heads;
-    const float *layer = job->b->kv + (size_t)p->layer * job->kv.layer;
+    const char *keys = layer_pages(job->b, &job->kv, p->layer) + (size_t)kv_head * job->kv.head;
     const int64_t q_stride = (int64_t)(p->H + 2 * p->Hkv) * p->Dh, out_stride = (int64_t)p->H * p->Dh;
     return (struct cpu_attend){
         .out = (float *)p->out + token * out_stride + (int64_t)head * p->Dh,
         .q = p->qkv + token * q_stride + (int64_t)head * p->Dh,
-        .k = layer + (size_t)kv_head * job->kv.k_head,
-        .v = layer + job->kv.v + (size_t)kv_head * job->kv.v_head,
+        .k = keys,
+        .v = keys + job->kv.v,
         .page = view->page + view->page_start[s],
-        .next_head = head_block == 0 && kv_head > 0 ? -(ptrdiff_t)job->kv.k_head : 0, /* items descend */
+        .next_head = head_block == 0 && kv_head > 0 ? -(ptrdiff_t)job->kv.head : 0, /* items descend */
         .page_stride = job->kv.page,
+        .type = job->kv.type,
         .q_stride = q_stride,
         .out_stride = out_stride,
         .tokens = left < job->tokens ? left : job->tokens,
@@ -232,7 +247,7 @@ tempera_status cpu_attention(struct backend *backend, const struct attention_par
     struct cpu_backend *b = cpu_backend_of(backend);
     TRY(check_heads(b, "attention", p->layer, p->H, p->Hkv, p->Dh, err));
     const int32_t group = p->H / p->Hkv;
-    struct attention_job job = {.b = b, .p = p, .kv = kv_layout(b)};
+    struct attention_job job = {.b = b, .p = p, .kv = cpu_kv_layout(&b->limits)};
     job.heads = group < ATTEND_ROWS ? group : ATTEND_ROWS;
     job.head_blocks = (int32_t)ceil_div((size_t)group, (size_t)job.heads);
     job.tokens = ATTEND_ROWS / job.heads;
@@ -258,26 +273,29 @@ struct copy_job {
     int32_t count;
 };
 
-/* Tokens are columns of K, and the first rows of each of V's panels. */
-static void copy_page(float *to, const float *from, const struct kv_layout *kv, int32_t tokens) {
+/* One head's. Tokens are columns of K: the first of each line, which has one input of all tokens, or two in pairs. They are the first
+ * lines of each of V's panels; in pairs, an odd number of them takes a neighbour along, which nobody sees. */
+static void copy_page(char *to, const char *from, const struct cpu_kv_layout *kv, int32_t tokens) {
     if (tokens == PAGE_TOKENS) {
-        memcpy(to, from, kv->page * sizeof(float));
+        memcpy(to, from, kv->page);
         return;
     }
-    for (size_t i = 0; i < kv->v; i += PAGE_TOKENS) memcpy(to + i, from + i, (size_t)tokens * sizeof(float));
-    for (size_t i = kv->v; i < kv->page; i += PAGE_TOKENS * PANEL)
-        memcpy(to + i, from + i, (size_t)tokens * PANEL * sizeof(float));
+    const size_t together = kv->type == WEIGHT_BF16 ? 2 : 1, element = together * weight_type_size(kv->type);
+    const size_t line = PANEL * element, lines = ceil_div((size_t)tokens, together) * line;
+    for (size_t i = 0; i < kv->v; i += line) memcpy(to + i, from + i, (size_t)tokens * element);
+    for (size_t i = kv->v; i < kv->page; i += kv->panel) memcpy(to + i, from + i, lines);
 }
 
 static void copy_part(void *arg, int part, int parts) {
     const struct copy_job *job = arg;
-    const struct kv_layout kv = kv_layout(job->b);
+    const struct cpu_kv_layout kv = cpu_kv_layout(&job->b->limits);
     const int64_t items = (int64_t)job->count * job->b->limits.L, end = cpu_part_start(items, part + 1, parts);
     for (int64_t i = cpu_part_start(items, part, parts); i < end; i++) {
-        float *layer = job->b->kv + (size_t)(i / job->count) * kv.layer;
+        char *head = layer_pages(job->b, &kv, (int32_t)(i / job->count));
         int64_t copy = i % job->count;
-        copy_page(layer + (size_t)job->to[copy] * kv.page, layer + (size_t)job->from[copy] * kv.page, &kv,
-                  job->tokens[copy]);
+        for (int32_t h = 0; h < job->b->limits.Hkv; h++, head += kv.head)
+            copy_page(head + (size_t)job->to[copy] * kv.page, head + (size_t)job->from[copy] * kv.page, &kv,
+                      job->tokens[copy]);
     }
 }
 
@@ -287,6 +305,6 @@ tempera_status cpu_copy_pages(struct backend *backend, const int32_t *from, cons
     if (!b->kv) return fail(err, TEMPERA_INVALID_ARGUMENT, "copy_pages: before prepare");
     struct copy_job job = {.b = b, .from = from, .to = to, .tokens = tokens, .count = count};
     int64_t items = (int64_t)count * b->limits.L;
-    pool_run(b->pool, copy_part, &job, cpu_parts(b, items, (int64_t)kv_layout(b).page));
+    pool_run(b->pool, copy_part, &job, cpu_parts(b, items, (int64_t)(cpu_kv_page_bytes(&b->limits) / sizeof(float))));
     return TEMPERA_OK;
 }

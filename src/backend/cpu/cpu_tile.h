@@ -159,15 +159,19 @@ TILE_MAP(TILE_STREAM_DEFINE, F16)
 TILE_MAP(TILE_STREAM_DEFINE, TILE_OF_BF16)
 TILE_MAP(TILE_BLOCK_DEFINE, F32)
 TILE_MAP(TILE_BLOCK_DEFINE, F16)
-TILE_MAP(TILE_BLOCK_DEFINE, TILE_OF_BF16)
+TILE_MAP(TILE_BLOCK_DEFINE, BF16)
+#if defined(CPU_DOTS)
+TILE_MAP(TILE_BLOCK_DEFINE, DOTS)
+#endif
 
 #define TILE_STREAM_ENTRY(kind, R) [R] = tile_stream_##kind##_##R,
 #define TILE_BLOCK_ENTRY(kind, R)  [R] = tile_block_##kind##_##R,
-/* A table by weight type and rows, X one of the two above. */
-#define TILE_TABLE(X)                                                                                                  \
+/* A table by weight type and rows: X is one of the two above, `bf16` TILE_OF_BF16 for layers, BF16 where inputs are not
+ * rounded. */
+#define TILE_TABLE(X, bf16)                                                                                            \
     {                                                                                                                  \
         {TILE_MAP(X, F32)}, {TILE_MAP(X, F16)}, {                                                                      \
-            TILE_MAP(X, TILE_OF_BF16)                                                                                  \
+            TILE_MAP(X, bf16)                                                                                          \
         }                                                                                                              \
     }
 

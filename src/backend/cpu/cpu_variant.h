@@ -14,8 +14,8 @@
 const struct cpu_kernels CPU_TABLE = {
     .name = CPU_NAME,
     .tile_rows = TILE_ROWS,
-    .stream = TILE_TABLE(TILE_STREAM_ENTRY),
-    .block = TILE_TABLE(TILE_BLOCK_ENTRY),
+    .stream = TILE_TABLE(TILE_STREAM_ENTRY, TILE_OF_BF16),
+    .block = TILE_TABLE(TILE_BLOCK_ENTRY, TILE_OF_BF16),
 #if defined(CPU_DOTS)
     .pack_pairs = tile_pack_pairs,
     .pairs = {probe_pairs, PROBE_PAIR_FLOPS},
@@ -24,6 +24,7 @@ const struct cpu_kernels CPU_TABLE = {
     .finish = row_finish,
     .norm = row_norm,
     .gate = row_gate,
+    .narrow = attend_narrow,
     .attend = attend_run,
     .attend_chunk = attend_chunk,
     .attend_merge = attend_merge,

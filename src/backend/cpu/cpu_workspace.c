@@ -12,14 +12,18 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-/* Floats of one page of one layer: K, then V with its heads padded to whole panels. */
-static size_t kv_page_floats(const struct backend_limits *l) {
-    size_t wide = round_up((size_t)l->Dh, PANEL);
-    return (size_t)l->Hkv * PAGE_TOKENS * ((size_t)l->Dh + wide);
+size_t cpu_kv_page_bytes(const struct backend_limits *limits) {
+    return cpu_kv_layout(limits).page * (size_t)limits->Hkv;
 }
 
-size_t cpu_kv_page_bytes(const struct backend_limits *limits) {
-    return kv_page_floats(limits) * sizeof(float);
+struct cpu_kv_layout cpu_kv_layout(const struct backend_limits *limits) {
+    struct cpu_kv_layout kv = {.type = cpu_kv_type(limits->type)};
+    const size_t Dh = (size_t)limits->Dh, line = PANEL * weight_type_size(kv.type);
+    kv.panel = PAGE_TOKENS * line;
+    kv.v = round_up(Dh, 2) * line;
+    kv.page = kv.v + ceil_div(Dh, PANEL) * kv.panel;
+    kv.head = kv.page * (size_t)limits->pages;
+    return kv;
 }
 
 /* One thread's scratch: what a blocked linear layer or a call of attend needs, whichever is more. */
