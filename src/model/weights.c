@@ -104,6 +104,7 @@ static void fetch_sources(const struct loader *l, const struct parameter *p, str
         *tensor = (struct weight_piece){.source_rows = s->rows, .transposed = p->transposed};
         if (s->view) {
             tensor->data = s->view->data;
+            tensor->mapped = tensor_set_is_mapped(l->set, s->view);
             tensor->type = weight_type_of(s->view);
             continue;
         }

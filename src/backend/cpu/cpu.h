@@ -174,9 +174,6 @@ int64_t cpu_part_start(int64_t items, int part, int parts);
 
 /* cpu_pack.c */
 size_t cpu_panel_bytes(enum weight_type type, int32_t K);
-/* The lane of output row n; beyond the pieces' rows: zeros. */
-struct cpu_lane cpu_lane_of(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
-                            size_t n);
 size_t cpu_linear_bytes(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
 tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
                                const struct weight_piece *pieces, int32_t count, tempera_error *err);

@@ -13,52 +13,6 @@ size_t cpu_quant_input_bytes(size_t K) {
     return ceil_div(K, QUANT_GROUP) * QUANT_INPUT;
 }
 
-/* ---- packing ------------------------------------------------------------------------------------------------------- */
-
-struct pack_job {
-    const struct cpu_quant_kernels *kernels;
-    const struct linear_weight *weight;
-    const struct weight_piece *pieces;
-    int32_t count;
-    atomic_bool refused;
-};
-
-enum { PACK_COLUMNS = 4, PACK_INPUTS = 64 };
-
-/* A part packs groups of 128 outputs, 64 inputs at a time, so that a transposed source is read in runs of 128 outputs. */
-static void pack_part(void *arg, int part, int parts) {
-    struct pack_job *job = arg;
-    const struct linear_weight *w = job->weight;
-    const int64_t columns = (int64_t)ceil_div((size_t)w->N, QUANT_WIDTH),
-                  end = cpu_part_start(columns, part + 1, parts);
-    const size_t bytes = cpu_quant_groups(w->K) * cpu_quant_block(w->type);
-    bool good = true;
-    for (int64_t first = cpu_part_start(columns, part, parts); first < end; first += PACK_COLUMNS) {
-        int64_t count = end - first < PACK_COLUMNS ? end - first : PACK_COLUMNS;
-        struct cpu_lane lanes[PACK_COLUMNS][QUANT_WIDTH];
-        for (int64_t i = 0; i < count * QUANT_WIDTH; i++)
-            lanes[i / QUANT_WIDTH][i % QUANT_WIDTH] =
-                cpu_lane_of(w, job->pieces, job->count, (size_t)(first * QUANT_WIDTH + i));
-        for (int64_t k = 0; k < w->K; k += PACK_INPUTS)
-            for (int64_t i = 0; i < count; i++)
-                good &= job->kernels->pack((unsigned char *)w->data + (size_t)(first + i) * bytes, w->type, lanes[i], k,
-                                           w->K - k < PACK_INPUTS ? w->K - k : PACK_INPUTS);
-    }
-    if (!good) atomic_store_explicit(&job->refused, true, memory_order_relaxed);
-}
-
-tempera_status cpu_quant_pack(struct cpu_backend *b, const struct linear_weight *weight,
-                              const struct weight_piece *pieces, int32_t count, tempera_error *err) {
-    struct pack_job job = {.kernels = b->quant, .weight = weight, .pieces = pieces, .count = count};
-    int64_t columns = (int64_t)ceil_div((size_t)weight->N, QUANT_WIDTH);
-    atomic_init(&job.refused, false);
-    pool_run(b->pool, pack_part, &job, cpu_parts(b, columns, (int64_t)QUANT_WIDTH * weight->K));
-    if (atomic_load(&job.refused))
-        return fail(err, TEMPERA_UNSUPPORTED, "weights that are not finite, or too large, cannot be quantised to %s",
-                    weight_type_name(weight->type));
-    return TEMPERA_OK;
-}
-
 void cpu_quant_read(float *to, const struct linear_weight *w, int32_t n, int64_t k, int64_t count) {
     const unsigned char *column =
         (const unsigned char *)w->data + (size_t)(n / QUANT_WIDTH) * cpu_quant_groups(w->K) * cpu_quant_block(w->type);

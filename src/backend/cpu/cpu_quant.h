@@ -78,10 +78,7 @@ const struct cpu_quant_kernels *cpu_quant_find(const struct cpu_kernels *kernels
 /* cpu_quant.c. Bytes of the packed matrix; of a row of quantised inputs. */
 size_t cpu_quant_bytes(enum weight_type type, int32_t N, int32_t K);
 size_t cpu_quant_input_bytes(size_t K);
-/* As cpu_linear_pack, cpu_multiply (checked already), and one element range of an embedding: to [count] = inputs k … of
- * row n. */
-tempera_status cpu_quant_pack(struct cpu_backend *b, const struct linear_weight *weight,
-                              const struct weight_piece *pieces, int32_t count, tempera_error *err);
+/* As cpu_multiply (checked already), and one element range of an embedding: to [count] = inputs k … of row n. */
 void cpu_quant_multiply(struct cpu_backend *b, float *out, int64_t out_stride, const float *in, int32_t T,
                         const struct linear_weight *weight, const struct cpu_epilogue *e);
 void cpu_quant_read(float *to, const struct linear_weight *w, int32_t n, int64_t k, int64_t count);
