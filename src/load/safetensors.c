@@ -291,3 +291,7 @@ void tensor_set_forget(const struct tensor_set *set, const struct tensor_view *v
     const struct file_map *map = map_of(set, view);
     if (map) file_map_forget(map, (size_t)(view->data - map->data), view->bytes);
 }
+
+void tensor_set_forget_all(const struct tensor_set *set) {
+    for (size_t i = 0; i < set->file_count; i++) file_map_forget(&set->files[i].map, 0, set->files[i].map.size);
+}

@@ -75,5 +75,7 @@ tempera_status tensor_set_get(const struct tensor_set *set, const char *name, in
 bool tensor_set_is_mapped(const struct tensor_set *set, const struct tensor_view *view);
 /* After a tensor's bytes were copied away: drops them from our resident set. */
 void tensor_set_forget(const struct tensor_set *set, const struct tensor_view *view);
+/* The same of whole files, with what lies between tensors and around those that share pages with others. */
+void tensor_set_forget_all(const struct tensor_set *set);
 
 #endif

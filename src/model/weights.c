@@ -202,6 +202,10 @@ static size_t decoded_rows(int32_t K) {
     return rows > 0 ? rows : PACK_ROWS;
 }
 
+static void forget_sources(const struct loader *l, const struct parameter *p) {
+    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+}
+
 /* Decodes and packs some rows at a time, so that no tensor is ever in memory twice. Blocks that are already what the
  * device keeps would be handed on from here as they lie. */
 static tempera_status load_decoded(const struct loader *l, const struct parameter *p, tempera_error *err) {
@@ -217,6 +221,7 @@ static tempera_status load_decoded(const struct loader *l, const struct paramete
         struct weight_piece piece = {
             .data = l->decoded, .type = WEIGHT_F32, .source_rows = count, .group = count, .groups = 1};
         TRY(ops->linear_pack(l->backend, &part, &piece, 1, err));
+        forget_sources(l, p);
     }
     return TEMPERA_OK;
 }
@@ -228,7 +233,7 @@ static tempera_status load_parameter(const struct loader *l, const struct parame
         TRY(load_decoded(l, p, err));
     else
         TRY(p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
-    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+    forget_sources(l, p);
     return TEMPERA_OK;
 }
 
@@ -294,6 +299,7 @@ tempera_status weights_load(const struct weights *weights, const struct paramete
         status = fail_memory(err, set ? vector + decoded : drawn, "loading weights");
     for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++) status = load_parameter(&l, &list->items[i], err);
     if (status == TEMPERA_OK) status = load_rope(weights, hp, context, backend, err);
+    if (set) tensor_set_forget_all(set);
     mem_slab_free(l.drawn, drawn);
     mem_free(l.decoded);
     mem_free(l.vector);

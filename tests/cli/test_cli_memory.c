@@ -1,0 +1,120 @@
+/* test_cli_memory.c: the most memory that a generation takes: the packed weights, the KV pages and little more, however the
+ * files hold the weights; and that `info` told it before. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "cli.h"
+#include "gguf_write.h"
+#include "support.h"
+
+/* What may come on top: the program, its libraries, activations and workspace. */
+enum { BESIDE = 30 << 20 };
+
+/* The largest tensors come first and last, when the other weights are there already. */
+enum { WIDTH = 512, VOCAB = 40960, INNER = 4 * WIDTH };
+
+static const struct {
+    const char *name;
+    int rows, cols; /* cols 0: a vector */
+} tensors[] = {
+    {"wte.weight", VOCAB, WIDTH},
+    {"wpe.weight", 64, WIDTH},
+    {"h.0.ln_1.weight", WIDTH, 0},
+    {"h.0.ln_1.bias", WIDTH, 0},
+    {"h.0.attn.c_attn.weight", WIDTH, 3 * WIDTH},
+    {"h.0.attn.c_attn.bias", 3 * WIDTH, 0},
+    {"h.0.attn.c_proj.weight", WIDTH, WIDTH},
+    {"h.0.attn.c_proj.bias", WIDTH, 0},
+    {"h.0.ln_2.weight", WIDTH, 0},
+    {"h.0.ln_2.bias", WIDTH, 0},
+    {"h.0.mlp.c_fc.weight", WIDTH, INNER},
+    {"h.0.mlp.c_fc.bias", INNER, 0},
+    {"h.0.mlp.c_proj.weight", INNER, WIDTH},
+    {"h.0.mlp.c_proj.bias", WIDTH, 0},
+    {"ln_f.weight", WIDTH, 0},
+    {"ln_f.bias", WIDTH, 0},
+    {"lm_head.weight", VOCAB, WIDTH},
+};
+
+/* A model of zeros, 175 MB of them in F32: its file has holes instead, whose pages are as resident as others when read. */
+static char *zero_model(const char *dtype, size_t size) {
+    static const char config[] = "{\"model_type\": \"gpt2\", \"vocab_size\": 40960, \"n_embd\": 512, \"n_layer\": 1, "
+                                 "\"n_head\": 8, \"n_positions\": 64, \"tie_word_embeddings\": false}";
+    char *folder = test_folder_create();
+    struct buf header = {.max = 1 << 16};
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        const int rows = tensors[i].rows, cols = tensors[i].cols;
+        const size_t bytes = (size_t)rows * (size_t)(cols ? cols : 1) * size;
+        char shape[32];
+        snprintf(shape, sizeof shape, cols ? "%d,%d" : "%d", rows, cols);
+        buf_printf(&header, NULL, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,%zu]}",
+                   i ? "," : "{", tensors[i].name, dtype, shape, at, at + bytes);
+        at += bytes;
+    }
+    buf_printf(&header, NULL, "}");
+    struct buf file = {.max = 1 << 16};
+    write_bytes(&file, header.length, 8);
+    buf_append(&file, header.data, header.length, NULL);
+    char *path = test_write(folder, "model.safetensors", file.data, file.length);
+    cr_assert(path && truncate(path, (off_t)(file.length + at)) == 0);
+    mem_free(path);
+    mem_free(test_write(folder, "config.json", config, sizeof config - 1));
+    buf_free(&header);
+    buf_free(&file);
+    return folder;
+}
+
+/* Kilobytes: the most that any child of this process had. */
+static long most_resident(void) {
+    struct rusage usage;
+    cr_assert_eq(getrusage(RUSAGE_CHILDREN, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+static void check_peak(const char *model, const char *dtype) {
+    struct cli plan = cli(NULL, "info", model, "--dtype", dtype, "--device", "cpu", "--threads", "2", "--json", NULL);
+    cr_assert_eq(plan.status, 0, "%s", plan.err);
+    cJSON *json = cli_json(plan.out, 0);
+    const double weights = cli_number(json, "plan.weights"), kv = cli_number(json, "plan.kv");
+    struct cli run = cli(NULL, "generate", "--model", model, "--dtype", dtype, "--device", "cpu", "--threads", "2",
+                         "-q", "--prompt-ids", "1 2 3", "--max-tokens", "4", "--json", NULL);
+    cr_assert_eq(run.status, 0, "%s", run.err);
+    const double peak = 1024.0 * (double)most_resident();
+    cr_log_info("%s: weights %.1f MB, KV %.1f MB, and %.1f MB", dtype, weights / 1e6, kv / 1e6,
+                (peak - weights - kv) / 1e6);
+    cr_expect_geq(peak, weights + kv, "%s: all is there", dtype);
+    cr_expect_leq(peak, weights + kv + BESIDE, "%s: %.0f, weights %.0f, KV %.0f", dtype, peak, weights, kv);
+    cJSON_Delete(json);
+    cli_free(&plan);
+    cli_free(&run);
+}
+
+/* Each in a process of its own, since a peak is kept; under a sanitizer the shadow would be counted. */
+#ifdef __SANITIZE_ADDRESS__
+#define PEAK_TEST(name, file, size, dtype)                                                                             \
+    Test(cli_memory, name) {                                                                                           \
+        (void)zero_model, (void)check_peak;                                                                            \
+        cr_skip_test("memory is not the program's own here");                                                          \
+    }
+#else
+#define PEAK_TEST(name, file, size, dtype)                                                                             \
+    Test(cli_memory, name) {                                                                                           \
+        char *folder = zero_model(file, size);                                                                         \
+        check_peak(folder, dtype);                                                                                     \
+        test_folder_remove(folder);                                                                                    \
+    }
+#endif
+
+PEAK_TEST(f32, "F32", 4, "f32")
+PEAK_TEST(f32_as_bf16, "F32", 4, "bf16")
+PEAK_TEST(f32_as_q8, "F32", 4, "q8")
+PEAK_TEST(f32_as_q4, "F32", 4, "q4")
+PEAK_TEST(bf16, "BF16", 2, "bf16")
+PEAK_TEST(bf16_as_q8, "BF16", 2, "q8")
