@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli.h"
 #include "gguf_write.h"
@@ -71,6 +72,42 @@ static char *zero_model(const char *dtype, size_t size) {
     return folder;
 }
 
+static void write_zeros(struct gguf_writer *w, const char *name, uint32_t type, int rows, size_t bytes) {
+    void *data = mem_array((size_t)rows, bytes); /* all bits 0: of Q4_0, -8 times 0 */
+    write_tensor(w, name, type, type == W_T_F32 ? 1 : 2, (uint64_t[]){WIDTH, (uint64_t)rows}, data,
+                 (size_t)rows * bytes);
+    mem_free(data);
+}
+
+/* The same as a llama in blocks of one type, 24 or 45 MB. */
+static char *zero_gguf(uint32_t type) {
+    static const char *const matrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                           "ffn_gate", "ffn_up", "ffn_down"};
+    static const char *const norms[] = {"blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output_norm.weight"};
+    const size_t row = WIDTH / 32 * (type == W_T_Q8_0 ? 34 : 18);
+    char *folder = test_folder_create(), name[64];
+    struct gguf_writer w = {0};
+    struct buf out = {0};
+    write_string(&w, "general.architecture", "llama");
+    write_u32(&w, "llama.block_count", 1);
+    write_u32(&w, "llama.context_length", 64);
+    write_u32(&w, "llama.embedding_length", WIDTH);
+    write_u32(&w, "llama.feed_forward_length", WIDTH);
+    write_u32(&w, "llama.attention.head_count", 8);
+    write_f32(&w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    write_zeros(&w, "token_embd.weight", type, VOCAB, row);
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) {
+        snprintf(name, sizeof name, "blk.0.%s.weight", matrices[i]);
+        write_zeros(&w, name, type, WIDTH, row);
+    }
+    for (size_t i = 0; i < 3; i++) write_zeros(&w, norms[i], W_T_F32, 1, WIDTH * sizeof(float));
+    write_zeros(&w, "output.weight", type, VOCAB, row);
+    write_finish(&w, &out);
+    mem_free(test_write(folder, "model.gguf", out.data, out.length));
+    buf_free(&out);
+    return folder;
+}
+
 /* Kilobytes: the most that any child of this process had. */
 static long most_resident(void) {
     struct rusage usage;
@@ -78,10 +115,11 @@ static long most_resident(void) {
     return usage.ru_maxrss;
 }
 
-static void check_peak(const char *model, const char *dtype) {
+static void check_peak(const char *model, const char *dtype, const char *packed) {
     struct cli plan = cli(NULL, "info", model, "--dtype", dtype, "--device", "cpu", "--threads", "2", "--json", NULL);
     cr_assert_eq(plan.status, 0, "%s", plan.err);
     cJSON *json = cli_json(plan.out, 0);
+    cr_expect_str_eq(cli_string(json, "plan.dtype"), packed);
     const double weights = cli_number(json, "plan.weights"), kv = cli_number(json, "plan.kv");
     struct cli run = cli(NULL, "generate", "--model", model, "--dtype", dtype, "--device", "cpu", "--threads", "2",
                          "-q", "--prompt-ids", "1 2 3", "--max-tokens", "4", "--json", NULL);
@@ -98,23 +136,31 @@ static void check_peak(const char *model, const char *dtype) {
 
 /* Each in a process of its own, since a peak is kept; under a sanitizer the shadow would be counted. */
 #ifdef __SANITIZE_ADDRESS__
-#define PEAK_TEST(name, file, size, dtype)                                                                             \
-    Test(cli_memory, name) {                                                                                           \
-        (void)zero_model, (void)check_peak;                                                                            \
-        cr_skip_test("memory is not the program's own here");                                                          \
-    }
+#define IF_COUNTED cr_skip_test("memory is not the program's own here")
 #else
-#define PEAK_TEST(name, file, size, dtype)                                                                             \
+#define IF_COUNTED (void)0
+#endif
+#define FOLDER_TEST(name, file, size, dtype)                                                                           \
     Test(cli_memory, name) {                                                                                           \
+        IF_COUNTED;                                                                                                    \
         char *folder = zero_model(file, size);                                                                         \
-        check_peak(folder, dtype);                                                                                     \
+        check_peak(folder, dtype, dtype);                                                                              \
         test_folder_remove(folder);                                                                                    \
     }
-#endif
+#define GGUF_TEST(name, type, packed)                                                                                  \
+    Test(cli_memory, name) {                                                                                           \
+        IF_COUNTED;                                                                                                    \
+        char *folder = zero_gguf(type), *path = path_join(folder, "model.gguf");                                       \
+        check_peak(path, "auto", packed);                                                                              \
+        mem_free(path);                                                                                                \
+        test_folder_remove(folder);                                                                                    \
+    }
 
-PEAK_TEST(f32, "F32", 4, "f32")
-PEAK_TEST(f32_as_bf16, "F32", 4, "bf16")
-PEAK_TEST(f32_as_q8, "F32", 4, "q8")
-PEAK_TEST(f32_as_q4, "F32", 4, "q4")
-PEAK_TEST(bf16, "BF16", 2, "bf16")
-PEAK_TEST(bf16_as_q8, "BF16", 2, "q8")
+FOLDER_TEST(f32, "F32", 4, "f32")
+FOLDER_TEST(f32_as_bf16, "F32", 4, "bf16")
+FOLDER_TEST(f32_as_q8, "F32", 4, "q8")
+FOLDER_TEST(f32_as_q4, "F32", 4, "q4")
+FOLDER_TEST(bf16, "BF16", 2, "bf16")
+FOLDER_TEST(bf16_as_q8, "BF16", 2, "q8")
+GGUF_TEST(blocks_of_8_bits, W_T_Q8_0, "q8")
+GGUF_TEST(blocks_of_4_bits, W_T_Q4_0, "q4")

@@ -73,7 +73,7 @@ static inline size_t cpu_attend_state(int32_t rows, int32_t Dh) {
     return (size_t)rows * (round_up((size_t)Dh, PANEL) + 2);
 }
 
-/* Where one lane of a panel comes from: element k is data[k * step]. NULL data: zeros. */
+/* Where one lane of a panel comes from: element k is data[k * step]; of a quantised type, blocks. NULL data: zeros. */
 struct cpu_lane {
     const unsigned char *data;
     enum weight_type type;

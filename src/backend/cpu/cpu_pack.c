@@ -38,8 +38,13 @@ enum { PACK_WINDOW = 2 << 20, PACK_KEEP = 12 << 20 };
 
 /* ---- where outputs come from --------------------------------------------------------------------------------------- */
 
-/* The lane of output row n, and in *left how many rows follow each other from there on in its piece. */
-static struct cpu_lane lane_of(const struct pack_job *job, size_t n, size_t *left) {
+/* From the start of one source row to that of the next. */
+static size_t lane_bytes(const struct pack_job *job, const struct weight_piece *p) {
+    return weight_row_bytes(p->type, p->transposed ? 1 : (size_t)job->weight->K);
+}
+
+/* The lane of output row n, and in *left how many rows follow each other from there on in its piece, *bytes apart. */
+static struct cpu_lane lane_of(const struct pack_job *job, size_t n, size_t *left, size_t *bytes) {
     for (int32_t i = 0; i < job->count; i++) {
         const struct weight_piece *p = &job->pieces[i];
         size_t rows = p->group * p->groups;
@@ -47,26 +52,25 @@ static struct cpu_lane lane_of(const struct pack_job *job, size_t n, size_t *lef
             n -= rows;
             continue;
         }
-        size_t row = p->first + n / p->group * p->stride + n % p->group, size = weight_type_size(p->type);
-        size_t start = p->transposed ? row : row * (size_t)job->weight->K;
+        size_t row = p->first + n / p->group * p->stride + n % p->group;
         *left = p->group - n % p->group;
-        return (struct cpu_lane){.data = (const unsigned char *)p->data + start * size,
+        *bytes = lane_bytes(job, p);
+        return (struct cpu_lane){.data = (const unsigned char *)p->data + row * lane_bytes(job, p),
                                  .type = p->type,
                                  .step = p->transposed ? p->source_rows : 1};
     }
     *left = SIZE_MAX; /* beyond N: zeros */
+    *bytes = 0;
     return (struct cpu_lane){0};
 }
 
 /* lanes [count] of output rows n … n + count - 1. */
 static void find_lanes(struct cpu_lane *lanes, const struct pack_job *job, size_t n, size_t count) {
-    const size_t K = (size_t)job->weight->K;
-    for (size_t i = 0, left; i < count;) {
-        struct cpu_lane lane = lane_of(job, n + i, &left);
-        const size_t row = weight_type_size(lane.type) * (lane.step == 1 ? K : 1);
+    for (size_t i = 0, left, bytes; i < count;) {
+        struct cpu_lane lane = lane_of(job, n + i, &left, &bytes);
         for (; i < count && left > 0; i++, left--) {
             lanes[i] = lane;
-            if (lane.data) lane.data += row;
+            if (lane.data) lane.data += bytes;
         }
     }
 }
@@ -81,7 +85,7 @@ struct window {
 
 static struct window window_open(const struct pack_job *job) {
     const struct weight_piece *p = job->pieces;
-    const size_t bytes = p->source_rows * (size_t)job->weight->K * weight_type_size(p->type);
+    const size_t bytes = p->source_rows * weight_row_bytes(p->type, (size_t)job->weight->K);
     return (struct window){.release = bytes > PACK_KEEP};
 }
 
@@ -107,6 +111,7 @@ static bool pack_column(const struct pack_job *job, int64_t column, const struct
                         int64_t count) {
     const struct linear_weight *w = job->weight;
     unsigned char *to = (unsigned char *)w->data + (size_t)column * job->bytes;
+    if (cpu_is_quantised(job->pieces->type)) return cpu_quant_take(to, w->type, lanes, k, count);
     if (cpu_is_quantised(w->type)) return job->b->quant->pack(to, w->type, lanes, k, count);
     job->b->kernels->pack(to, w->type, lanes, k, count);
     return true;
@@ -129,7 +134,7 @@ static void pack_outputs(void *arg, int part, int parts) {
     struct pack_job *job = arg;
     const int64_t step = PACK_OUTPUTS / job->width, end = cpu_part_start(job->columns, part + 1, parts);
     const struct weight_piece *p = job->pieces;
-    const size_t row = (size_t)job->weight->K * weight_type_size(p->type);
+    const size_t row = weight_row_bytes(p->type, (size_t)job->weight->K);
     const bool mapped = job->count == 1 && p->mapped && p->groups == 1;
     struct window window = window_open(job);
     bool good = true;
@@ -179,6 +184,9 @@ tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weig
                                const struct weight_piece *pieces, int32_t count, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     TRY(weight_pieces_check(weight, pieces, count, err));
+    for (int32_t i = 1; i < count; i++)
+        if (cpu_is_quantised(pieces[i].type) != cpu_is_quantised(pieces->type))
+            return fail(err, TEMPERA_INVALID_ARGUMENT, "weight pieces: some are blocks, others are not");
     struct pack_job job = {.b = b, .weight = weight, .pieces = pieces, .count = count};
     job.width = cpu_is_quantised(weight->type) ? QUANT_WIDTH : PANEL;
     job.columns = (int64_t)ceil_div((size_t)weight->N, (size_t)job.width);
