@@ -133,8 +133,8 @@ struct random_source {
 };
 
 /* A source of a quantised type is rows of blocks of 32 inputs, as GGUF has them: an fp16 scale d, then
- *   WEIGHT_Q8  (Q8_0) 32 int8 q, weights d q
- *   WEIGHT_Q4  (Q4_0) 16 bytes, input i in the low half of byte i, input 16 + i in the high half of byte i; weights d (q - 8)
+ *   WEIGHT_Q8  (Q8_0) 32 int8 q; weights d q
+ *   WEIGHT_Q4  (Q4_0) 16 bytes, of byte i input i the low half and input 16 + i the high one; weights d (q - 8)
  * It is packed as that type only, every scale and integer as it is, and never transposed. */
 enum { SOURCE_BLOCK = 32, SOURCE_BLOCK_Q8 = 34, SOURCE_BLOCK_Q4 = 18 };
 
@@ -164,7 +164,8 @@ struct linear_weight {
  * linear_bytes(type, n, K) on as a matrix of their own would. */
 enum { PACK_ROWS = 64 };
 
-/* Refuses pieces that reach beyond their source or are not N rows together, and blocks that cannot be taken as they are. */
+/* Refuses pieces that reach beyond their source or are not N rows together, and blocks that are not to be packed as
+ * their own type. */
 tempera_status weight_pieces_check(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
                                    tempera_error *err);
 

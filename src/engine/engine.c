@@ -32,7 +32,7 @@ static tempera_status check_options(const tempera_engine_options *o, tempera_err
     return TEMPERA_OK;
 }
 
-/* `quantised`: the device has the quantised types. Nothing but that chooses it, so "auto" does not choose the device. */
+/* `quantised`: the device has the quantised types. "auto" takes them there, and so never chooses the device. */
 static tempera_status find_weight_type(const char *dtype, const struct model *model, bool quantised,
                                        enum weight_type *type, tempera_error *err) {
     *type = quantised ? model_block_type(model) : model_weight_type(model);

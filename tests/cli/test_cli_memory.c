@@ -1,5 +1,5 @@
-/* test_cli_memory.c: the most memory that a generation takes: the packed weights, the KV pages and little more, however the
- * files hold the weights; and that `info` told it before. */
+/* test_cli_memory.c: the most memory that a generation takes: the packed weights, the KV pages and little more, however
+ * the files hold the weights; and that `info` told it before. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,7 +43,7 @@ static const struct {
     {"lm_head.weight", VOCAB, WIDTH},
 };
 
-/* A model of zeros, 175 MB of them in F32: its file has holes instead, whose pages are as resident as others when read. */
+/* A model of zeros, 180 MB of them in F32: its file has holes, whose pages are as resident as others when read. */
 static char *zero_model(const char *dtype, size_t size) {
     static const char config[] = "{\"model_type\": \"gpt2\", \"vocab_size\": 40960, \"n_embd\": 512, \"n_layer\": 1, "
                                  "\"n_head\": 8, \"n_positions\": 64, \"tie_word_embeddings\": false}";

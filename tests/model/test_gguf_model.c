@@ -203,7 +203,7 @@ static const struct linear_weight *matrix_of(const struct single *s, const struc
     return (const void *)((p->layer < 0 ? (const char *)w : (const char *)&w->layer[p->layer]) + p->target);
 }
 
-/* Packed as the file's own type, every weight has the bits that its block decodes to; `kept` of the matrices are blocks. */
+/* Packed as the file's own type, every weight has the bits that its block decodes to; `kept` matrices are blocks. */
 static void check_kept(const char *folder, uint32_t type, enum weight_type packed, int kept) {
     struct gguf_file blocks = gguf_convert(folder, &(struct conversion){.type = type});
     struct gguf_file numbers = gguf_convert(folder, &(struct conversion){.type = type, .decoded = true});

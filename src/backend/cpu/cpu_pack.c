@@ -32,8 +32,8 @@ struct pack_job {
 enum { PACK_OUTPUTS = 128, PACK_INPUTS = 64 };
 
 /* Bytes of a mapped file that a thread brings in at a time: enough for the call not to count. Of a larger piece than
- * PACK_KEEP it lets them go before the next: of smaller ones the loader does when all is packed, in one call that makes the
- * other threads wait once. */
+ * PACK_KEEP it lets them go before the next: of smaller ones the loader does when all is packed, in one call that makes
+ * the other threads wait once. */
 enum { PACK_WINDOW = 2 << 20, PACK_KEEP = 12 << 20 };
 
 /* ---- where outputs come from --------------------------------------------------------------------------------------- */
@@ -180,18 +180,16 @@ static bool all_transposed(const struct weight_piece *pieces, int32_t count) {
     return true;
 }
 
-tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
-                               const struct weight_piece *pieces, int32_t count, tempera_error *err) {
+static tempera_status pack_together(struct backend *backend, const struct linear_weight *weight,
+                                    const struct weight_piece *pieces, int32_t count, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
-    TRY(weight_pieces_check(weight, pieces, count, err));
     for (int32_t i = 1; i < count; i++)
         if (cpu_is_quantised(pieces[i].type) != cpu_is_quantised(pieces->type))
             return fail(err, TEMPERA_INVALID_ARGUMENT, "weight pieces: some are blocks, others are not");
     struct pack_job job = {.b = b, .weight = weight, .pieces = pieces, .count = count};
     job.width = cpu_is_quantised(weight->type) ? QUANT_WIDTH : PANEL;
     job.columns = (int64_t)ceil_div((size_t)weight->N, (size_t)job.width);
-    job.bytes =
-        job.columns > 0 ? cpu_linear_bytes(backend, weight->type, weight->N, weight->K) / (size_t)job.columns : 0;
+    job.bytes = cpu_linear_bytes(backend, weight->type, (int32_t)job.width, weight->K);
     atomic_init(&job.refused, false);
     if (all_transposed(pieces, count)) {
         const int64_t blocks = (int64_t)ceil_div((size_t)weight->K, PACK_INPUTS);
@@ -202,5 +200,28 @@ tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weig
     if (atomic_load(&job.refused))
         return fail(err, TEMPERA_UNSUPPORTED, "weights that are not finite, or too large, cannot be quantised to %s",
                     weight_type_name(weight->type));
+    return TEMPERA_OK;
+}
+
+/* Whether every piece but the last ends where a matrix may be cut. */
+static bool are_whole(const struct weight_piece *pieces, int32_t count) {
+    for (int32_t i = 0; i + 1 < count; i++)
+        if (pieces[i].group * pieces[i].groups % PACK_ROWS != 0) return false;
+    return true;
+}
+
+/* One piece after the other where they allow it, so that each reads its file from start to end. */
+tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
+                               const struct weight_piece *pieces, int32_t count, tempera_error *err) {
+    TRY(weight_pieces_check(weight, pieces, count, err));
+    if (!are_whole(pieces, count)) return pack_together(backend, weight, pieces, count, err);
+    int32_t n = 0;
+    for (int32_t i = 0; i < count; i++) {
+        struct linear_weight part = *weight;
+        part.data = (unsigned char *)weight->data + cpu_linear_bytes(backend, weight->type, n, weight->K);
+        part.N = (int32_t)(pieces[i].group * pieces[i].groups); /* together N: they are checked */
+        if (part.N > 0) TRY(pack_together(backend, &part, &pieces[i], 1, err));
+        n += part.N;
+    }
     return TEMPERA_OK;
 }

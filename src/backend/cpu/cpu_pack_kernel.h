@@ -58,8 +58,8 @@ CPU_INLINE bool pack_contiguous(const struct cpu_lane *lanes) {
     return true;
 }
 
-/* Bytes ahead, in a transposed source's row, of what is fetched while a panel is packed: each row is a stream of its own,
- * and they are more than a processor follows by itself. */
+/* Bytes ahead, in a transposed source's row, of what is fetched while a panel is packed: each row is a stream of its
+ * own, and they are more than a processor follows by itself. Into L2: rows a multiple of 4 KiB apart share a set of L1. */
 enum { PACK_AHEAD = 256 };
 
 /* columns [count][PANEL] = inputs k … of 16 neighbours in a transposed source. */

@@ -13,7 +13,7 @@ size_t cpu_quant_input_bytes(size_t K) {
     return ceil_div(K, QUANT_GROUP) * QUANT_INPUT;
 }
 
-/* ---- blocks of files ------------------------------------------------------------------------------------------------ */
+/* ---- blocks of files ----------------------------------------------------------------------------------------------- */
 
 static uint32_t four_bytes(const unsigned char *p) {
     uint32_t word;
