@@ -55,9 +55,9 @@ const struct arg common_engine_args[7] = {
      .kind = ARG_CHOICE,
      .offset = offsetof(struct common_args, dtype),
      .meta = "TYPE",
-     .text =
-         "type of the weights in memory, and of keys and values; auto = as in the files, bf16 for quantised ones; q8, "
-         "q4 = quantised to 8 or 4 bits, keys and values f16 (cpu)",
+     .text = "type of the weights in memory, and of keys and values; auto = as in the files, and for quantised ones q8 "
+             "for Q8_0 and q4 for Q4_0 on the cpu, else bf16; q8, q4 = quantised to 8 or 4 bits, keys and values f16 "
+             "(cpu)",
      .initial = "auto",
      .choices = "auto|f32|bf16|f16|q8|q4"},
     {.name = "context",

@@ -60,7 +60,7 @@ typedef struct tempera_model_info {
     const char *folder;       /* borrowed; "random:gpt2" for random weights */
     const char *family;       /* "gpt2", "llama" … borrowed */
     const char *weight_type;  /* dtype "auto": the element type of most of the files' matrices, "f32", "f16", "bf16";
-                                for quantised blocks "bf16" */
+                                for quantised blocks "bf16"; a plan's dtype tells what they become on its device */
     const char *tensor_types; /* "49 F32, 168 Q4_K": the tensors in the files; "" for random weights */
     int64_t parameters;       /* weights in the files, a tied head counted once */
     int64_t file_bytes;
@@ -101,10 +101,12 @@ typedef struct tempera_engine tempera_engine;
 
 typedef struct tempera_engine_options {
     const char *device; /* "auto" (a GPU where there is one), "cpu", "cuda" */
-    /* "auto" (as in the files; bf16 for quantised ones), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised
-     * when the engine opens, to integers of 8 or 4 bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4"
-     * embeddings and head are q8), with the inputs of matrix products at 8 bits. TEMPERA_UNSUPPORTED on other devices,
-     * and for weights that are not finite */
+    /* "auto" (as in the files; for quantised ones q8 or q4 on the cpu if the layers are mostly Q8_0 or Q4_0, else
+     * bf16), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised when the engine opens, to integers of 8 or 4
+     * bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4" embeddings and head are q8), with the inputs
+     * of matrix products at 8 bits. Of a file whose layers are mostly Q8_0 (Q4_0) "q8" ("q4") keeps the scales and integers of
+     * Q8_0, and in layers of Q4_0, as they are, quantises other blocks to q8 and leaves single numbers in their type.
+     * TEMPERA_UNSUPPORTED on other devices, and for weights that are not finite */
     const char *dtype;
     const char *instructions; /* cpu: NULL = best, or "avx512bf16", "avx512", "avx2", "portable"; the first multiplies
                                  bf16 weights by inputs rounded to bf16, is twice as fast on AMD's processors, and the

@@ -121,7 +121,9 @@ enum weight_type {
     WEIGHT_Q4,
     WEIGHT_PACKED_COUNT,
 };
-size_t weight_type_size(enum weight_type type);      /* bytes of an element; not of the quantised types */
+size_t weight_type_size(enum weight_type type); /* bytes of an element; not of the quantised types */
+/* Bytes of K elements that follow each other in a source; of the quantised types in blocks, K a multiple of 32. */
+size_t weight_row_bytes(enum weight_type type, size_t K);
 const char *weight_type_name(enum weight_type type); /* "f32" … */
 
 /* Random weights that a device can make itself: element i of the tensor is table[pick(stream, i)] (base/scatter.h). */
@@ -129,6 +131,12 @@ struct random_source {
     const void *table; /* host, [PICK_TABLE] of the piece's type */
     uint64_t stream;
 };
+
+/* A source of a quantised type is rows of blocks of 32 inputs, as GGUF has them: an fp16 scale d, then
+ *   WEIGHT_Q8  (Q8_0) 32 int8 q; weights d q
+ *   WEIGHT_Q4  (Q4_0) 16 bytes, of byte i input i the low half and input 16 + i the high one; weights d (q - 8)
+ * It is packed as that type only, every scale and integer as it is, and never transposed. */
+enum { SOURCE_BLOCK = 32, SOURCE_BLOCK_Q8 = 34, SOURCE_BLOCK_Q4 = 18 };
 
 /* Where some output rows of a linear layer come from: `groups` runs of `group` consecutive source rows, run g starting
  * at source row first + g * stride. Covers plain, concatenated (q|k|v), sliced (fused qkv) and per-head interleaved
@@ -139,6 +147,8 @@ struct weight_piece {
     enum weight_type type;
     size_t source_rows;
     bool transposed;
+    bool
+        mapped; /* data lies in a mapped file that nothing else reads now: its pages may be let go as they are packed */
     size_t first, group, groups, stride;
 };
 
@@ -154,7 +164,8 @@ struct linear_weight {
  * linear_bytes(type, n, K) on as a matrix of their own would. */
 enum { PACK_ROWS = 64 };
 
-/* Refuses pieces that reach beyond their source or are not N rows together. */
+/* Refuses pieces that reach beyond their source or are not N rows together, and blocks that are not to be packed as
+ * their own type. */
 tempera_status weight_pieces_check(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
                                    tempera_error *err);
 
@@ -296,7 +307,8 @@ struct backend_ops {
     /* Bytes of one row of K elements of an operand for weights of this type. */
     size_t (*operand_bytes)(const struct backend *backend, enum weight_type type, int32_t K);
     size_t (*linear_bytes)(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
-    /* Packs pieces, in order, as the N rows of weight->data (allocated by the caller); converts when types differ. */
+    /* Packs pieces, in order, as the N rows of weight->data (allocated by the caller); converts when types differ.
+     * TEMPERA_UNSUPPORTED: values that the type cannot hold; of blocks, then, the numbers may still be packed. */
     tempera_status (*linear_pack)(struct backend *backend, const struct linear_weight *weight,
                                   const struct weight_piece *pieces, int32_t count, tempera_error *err);
 

@@ -5,6 +5,11 @@ size_t weight_type_size(enum weight_type type) {
     return type == WEIGHT_F32 ? 4 : 2;
 }
 
+size_t weight_row_bytes(enum weight_type type, size_t K) {
+    if (type < WEIGHT_TYPE_COUNT) return K * weight_type_size(type);
+    return K / SOURCE_BLOCK * (type == WEIGHT_Q8 ? SOURCE_BLOCK_Q8 : SOURCE_BLOCK_Q4);
+}
+
 const char *weight_type_name(enum weight_type type) {
     static const char *const names[WEIGHT_PACKED_COUNT] = {"f32", "f16", "bf16", "q8", "q4"};
     return names[type];
@@ -20,6 +25,10 @@ tempera_status weight_pieces_check(const struct linear_weight *weight, const str
         if (last > p->source_rows)
             return fail(err, TEMPERA_INVALID_ARGUMENT, "weight piece %d: takes rows up to %zu of %zu", (int)i, last,
                         p->source_rows);
+        if (p->type >= WEIGHT_TYPE_COUNT && (p->type != weight->type || p->transposed || weight->K % SOURCE_BLOCK))
+            return fail(err, TEMPERA_INVALID_ARGUMENT,
+                        "weight piece %d: blocks of %s, %d inputs, cannot be packed as %s", (int)i,
+                        weight_type_name(p->type), (int)weight->K, weight_type_name(weight->type));
         rows += p->group * p->groups;
     }
     if (rows != (size_t)weight->N)

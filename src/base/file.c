@@ -72,6 +72,24 @@ void file_map_forget(const struct file_map *map, size_t offset, size_t length) {
     if (first < last) (void)madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
 }
 
+/* Advice about all pages that hold some of the bytes. */
+static void advise(const void *data, size_t length, int advice) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), ragged = (uintptr_t)data % page;
+    if (length > 0) (void)madvise((void *)((uintptr_t)data - ragged), length + ragged, advice);
+}
+
+void file_pages_fetch(const void *data, size_t length) {
+#ifdef MADV_POPULATE_READ
+    advise(data, length, MADV_POPULATE_READ); /* a kernel before 5.14 refuses it */
+#else
+    (void)data, (void)length;
+#endif
+}
+
+void file_pages_release(const void *data, size_t length) {
+    advise(data, length, MADV_DONTNEED);
+}
+
 /* Reads to the end of the file whatever fstat said: files under /proc claim to be empty, and a file may grow.
  */
 static tempera_status read_all(int fd, const char *path, size_t hint, struct buf *b, tempera_error *err) {

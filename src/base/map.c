@@ -104,16 +104,16 @@ bool map_put(struct map *m, const char *key, size_t length, uint32_t value, bool
     if (length > UINT32_MAX) return false;
     if (length == 0) key = ""; /* NULL marks an empty slot */
     uint32_t hash = (uint32_t)map_hash(key, length);
-    if (m->capacity) {
-        const struct map_slot *slot = find(m, key, length, hash);
-        if (slot->key) {
-            if (existing) *existing = true;
-            return true;
-        }
+    struct map_slot *slot = m->capacity ? find(m, key, length, hash) : NULL;
+    if (slot && slot->key) {
+        if (existing) *existing = true;
+        return true;
     }
-    if ((m->count + 1) * 2 > m->capacity && !resize(m, m->capacity ? m->capacity * 2 : MAP_FIRST)) return false;
-    *find(m, key, length, hash) =
-        (struct map_slot){.key = key, .length = (uint32_t)length, .hash = hash, .value = value};
+    if ((m->count + 1) * 2 > m->capacity) {
+        if (!resize(m, m->capacity ? m->capacity * 2 : MAP_FIRST)) return false;
+        slot = find(m, key, length, hash);
+    }
+    *slot = (struct map_slot){.key = key, .length = (uint32_t)length, .hash = hash, .value = value};
     m->count++;
     return true;
 }

@@ -32,9 +32,10 @@ static tempera_status check_options(const tempera_engine_options *o, tempera_err
     return TEMPERA_OK;
 }
 
-static tempera_status find_weight_type(const char *dtype, const struct model *model, enum weight_type *type,
-                                       tempera_error *err) {
-    *type = model_weight_type(model);
+/* `quantised`: the device has the quantised types. "auto" takes them there, and so never chooses the device. */
+static tempera_status find_weight_type(const char *dtype, const struct model *model, bool quantised,
+                                       enum weight_type *type, tempera_error *err) {
+    *type = quantised ? model_block_type(model) : model_weight_type(model);
     if (!dtype || strcmp(dtype, "auto") == 0) return TEMPERA_OK;
     for (int t = 0; t < WEIGHT_PACKED_COUNT; t++) {
         if (strcmp(dtype, weight_type_name((enum weight_type)t)) != 0) continue;
@@ -49,7 +50,7 @@ static tempera_status find_weight_type(const char *dtype, const struct model *mo
 static tempera_status open_backend(struct backend **backend, char note[BACKEND_NOTE_BYTES], const struct model *model,
                                    const tempera_engine_options *o, tempera_error *err) {
     enum weight_type type;
-    TRY(find_weight_type(o->dtype, model, &type, err));
+    TRY(find_weight_type(o->dtype, model, false, &type, err));
     struct backend_options options = {.threads = o->threads,
                                       .instructions = o->instructions,
                                       .quantised = type >= WEIGHT_TYPE_COUNT,
@@ -148,8 +149,8 @@ static tempera_status make_plan(tempera_plan *plan, struct network_plan *network
     struct backend_info info;
     enum weight_type type;
     TRY(model_need_weights(model, err));
-    TRY(find_weight_type(o->dtype, model, &type, err));
     backend->ops->info(backend, &info);
+    TRY(find_weight_type(o->dtype, model, info.quantised, &type, err));
     *plan = (tempera_plan){.context = o->context && o->context < h->context ? o->context : h->context,
                            .max_rows = o->max_rows,
                            .max_branches = o->max_branches,

@@ -96,10 +96,19 @@ static size_t resolve_escape(const char *s, size_t left, uint32_t *point) {
     return 12;
 }
 
+/* ASCII that stands for itself inside a string. */
+static bool is_plain(unsigned char c) {
+    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
 static tempera_status read_string(struct json_reader *r, struct json_token *t, tempera_error *err) {
     size_t first = ++r->at;
     while (r->at < r->length) {
-        unsigned char c = (unsigned char)r->text[r->at];
+        size_t at = r->at;
+        while (at < r->length && is_plain((unsigned char)r->text[at])) at++;
+        r->at = at;
+        if (at == r->length) break;
+        unsigned char c = (unsigned char)r->text[at];
         if (c == '"') {
             t->text = r->text + first;
             t->length = r->at++ - first;
@@ -243,6 +252,30 @@ tempera_status json_next_kind(struct json_reader *r, enum json_kind kind, const 
                               tempera_error *err) {
     TRY(json_next(r, t, err));
     return t->kind == kind ? TEMPERA_OK : json_fail(r, t, what, err);
+}
+
+/* Just past the end of a string of checked text, whose first quote is before `at`. */
+static size_t string_end(const char *text, size_t at) {
+    while (text[at] != '"') at += text[at] == '\\' ? 2 : 1;
+    return at + 1;
+}
+
+void json_skip_checked(struct json_reader *r, const struct json_token *token) {
+    if (token->kind != JSON_OBJECT && token->kind != JSON_ARRAY) return;
+    const char *text = r->text;
+    size_t at = r->at;
+    for (int depth = 1; depth > 0;) {
+        const char c = text[at++];
+        if (c == '"')
+            at = string_end(text, at);
+        else if (c == '{' || c == '[')
+            depth++;
+        else if (c == '}' || c == ']')
+            depth--;
+    }
+    r->at = at;
+    r->depth--;
+    after_value(r);
 }
 
 tempera_status json_skip(struct json_reader *r, const struct json_token *token, tempera_error *err) {

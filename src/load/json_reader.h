@@ -58,6 +58,8 @@ tempera_status json_next_kind(struct json_reader *r, enum json_kind kind, const 
                               tempera_error *err);
 /* `token` was just read and begins a value: reads to the end of that value. */
 tempera_status json_skip(struct json_reader *r, const struct json_token *token, tempera_error *err);
+/* The same, several times as fast, in a text that a reader has gone through before, to its end without a failure. */
+void json_skip_checked(struct json_reader *r, const struct json_token *token);
 /* "NAME: byte N: expected WHAT", for a caller that finds the last token out of place. */
 tempera_status json_fail(const struct json_reader *r, const struct json_token *token, const char *what,
                          tempera_error *err);

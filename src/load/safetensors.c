@@ -276,10 +276,22 @@ tempera_status tensor_set_get(const struct tensor_set *set, const char *name, in
     return TEMPERA_FORMAT;
 }
 
+/* NULL: bytes that the caller owns. */
+static const struct file_map *map_of(const struct tensor_set *set, const struct tensor_view *view) {
+    for (size_t i = 0; i < set->file_count; i++)
+        if (set->files[i].path == view->file && set->files[i].map.data) return &set->files[i].map;
+    return NULL;
+}
+
+bool tensor_set_is_mapped(const struct tensor_set *set, const struct tensor_view *view) {
+    return map_of(set, view) != NULL;
+}
+
 void tensor_set_forget(const struct tensor_set *set, const struct tensor_view *view) {
-    for (size_t i = 0; i < set->file_count; i++) {
-        const struct tensor_file *file = &set->files[i];
-        if (file->path == view->file && file->map.data)
-            file_map_forget(&file->map, (size_t)(view->data - file->map.data), view->bytes);
-    }
+    const struct file_map *map = map_of(set, view);
+    if (map) file_map_forget(map, (size_t)(view->data - map->data), view->bytes);
+}
+
+void tensor_set_forget_all(const struct tensor_set *set) {
+    for (size_t i = 0; i < set->file_count; i++) file_map_forget(&set->files[i].map, 0, set->files[i].map.size);
 }

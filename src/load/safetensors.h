@@ -71,7 +71,11 @@ const struct tensor_view *tensor_set_find(const struct tensor_set *set, const ch
  * error prints expected and found. */
 tempera_status tensor_set_get(const struct tensor_set *set, const char *name, int rank, const size_t *shape,
                               const struct tensor_view **view, tempera_error *err);
+/* Whether its bytes lie in a file that we have mapped, so that file_pages_fetch and _release may be used on them. */
+bool tensor_set_is_mapped(const struct tensor_set *set, const struct tensor_view *view);
 /* After a tensor's bytes were copied away: drops them from our resident set. */
 void tensor_set_forget(const struct tensor_set *set, const struct tensor_view *view);
+/* The same of whole files, with what lies between tensors and around those that share pages with others. */
+void tensor_set_forget_all(const struct tensor_set *set);
 
 #endif

@@ -271,6 +271,20 @@ static tempera_status refuse_unknown(const struct binder *b, tempera_error *err)
     return TEMPERA_OK;
 }
 
+/* Of the weights of the layers' matrices: the type of blocks that more than half are of, if that is Q8_0 or Q4_0. */
+static enum weight_type find_blocks(const struct parameter_list *list) {
+    size_t all = 0, q8 = 0, q4 = 0;
+    for (size_t i = 0; i < list->count; i++)
+        for (int32_t s = 0; list->items[i].matrix && list->items[i].layer >= 0 && s < list->items[i].sources; s++) {
+            const struct source *source = &list->items[i].source[s];
+            const size_t weights = source->rows * source->cols;
+            all += weights;
+            if (source->view && source->view->dtype == DTYPE_Q8_0) q8 += weights;
+            if (source->view && source->view->dtype == DTYPE_Q4_0) q4 += weights;
+        }
+    return q8 > all / 2 ? WEIGHT_Q8 : q4 > all / 2 ? WEIGHT_Q4 : WEIGHT_PACKED_COUNT;
+}
+
 tempera_status parameters_list(struct parameter_list *list, const struct arch *arch, const struct model_config *config,
                                const struct hparams *hp, const struct tensor_set *set, tempera_error *err) {
     struct binder b = {.arch = arch, .config = config, .hp = hp, .set = set, .list = list};
@@ -279,6 +293,7 @@ tempera_status parameters_list(struct parameter_list *list, const struct arch *a
     tempera_status status;
     TRY_GOTO(add_model(&b, err));
     TRY_GOTO(refuse_unknown(&b, err));
+    list->blocks = find_blocks(list);
 cleanup:
     map_free(&b.used);
     if (status != TEMPERA_OK) parameters_free(list);

@@ -130,6 +130,10 @@ enum weight_type model_weight_type(const struct model *model) {
     return model->weight_type;
 }
 
+enum weight_type model_block_type(const struct model *model) {
+    return model->list.blocks < WEIGHT_PACKED_COUNT && !model->vocabulary ? model->list.blocks : model->weight_type;
+}
+
 int64_t model_parameters(const struct model *model) {
     return model->parameters;
 }

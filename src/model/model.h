@@ -49,6 +49,9 @@ const struct hparams *model_hparams(const struct model *model);
 const struct model_config *model_config(const struct model *model);
 const struct generation_config *model_generation_config(const struct model *model);
 enum weight_type model_weight_type(const struct model *model); /* of most matrix bytes; quantised blocks are BF16 */
+/* The same on a backend with quantised weights: Q8, Q4 where the layers are mostly Q8_0, Q4_0 in the file, whose scales
+ * and integers are then kept as they are (weights.h: packed_type). */
+enum weight_type model_block_type(const struct model *model);
 const char *model_tensor_types(const struct model *model); /* "49 F32, 168 Q4_K": tensors of the files; "" for random */
 int64_t model_parameters(const struct model *model);
 int64_t model_file_bytes(const struct model *model);

@@ -62,7 +62,8 @@ static size_t count_step_bytes(const struct model *model, const struct backend *
         const struct parameter *p = &model->list.items[i];
         bool looked_up = p->layer < 0 && (p->target == offsetof(struct weights, positions) ||
                                           (p->target == offsetof(struct weights, embed) && !model->hp.tied));
-        if (p->matrix && !looked_up) bytes += backend->ops->linear_bytes(backend, packed_type(p, type), p->N, p->K);
+        if (p->matrix && !looked_up)
+            bytes += backend->ops->linear_bytes(backend, packed_type(&model->list, p, type), p->N, p->K);
     }
     return bytes;
 }

@@ -48,8 +48,19 @@ static void layout_rope(struct weights *weights, const struct hparams *hp, int32
     weights->rope_local = local;
 }
 
-enum weight_type packed_type(const struct parameter *p, enum weight_type type) {
-    return type == WEIGHT_Q4 && p->layer < 0 ? WEIGHT_Q8 : type;
+/* Whether all tensors of a parameter are of this type. */
+static bool all_are(const struct parameter *p, enum dtype dtype) {
+    for (int32_t i = 0; i < p->sources; i++)
+        if (!p->source[i].view || p->source[i].view->dtype != dtype) return false;
+    return true;
+}
+
+enum weight_type packed_type(const struct parameter_list *list, const struct parameter *p, enum weight_type type) {
+    if (type != list->blocks) return type == WEIGHT_Q4 && p->layer < 0 ? WEIGHT_Q8 : type;
+    if (all_are(p, DTYPE_F32)) return WEIGHT_F32;
+    if (all_are(p, DTYPE_F16)) return WEIGHT_F16;
+    if (all_are(p, DTYPE_BF16)) return WEIGHT_BF16;
+    return all_are(p, DTYPE_Q4_0) && p->layer >= 0 ? WEIGHT_Q4 : WEIGHT_Q8;
 }
 
 bool weights_layout(struct weights *weights, const struct parameter_list *list, const struct hparams *hp,
@@ -57,7 +68,7 @@ bool weights_layout(struct weights *weights, const struct parameter_list *list, 
     struct region region = {.base = base};
     for (size_t i = 0; i < list->count; i++) {
         const struct parameter *p = &list->items[i];
-        const enum weight_type packed = packed_type(p, type);
+        const enum weight_type packed = packed_type(list, p, type);
         void *data = p->matrix ? region_take(&region, backend->ops->linear_bytes(backend, packed, p->N, p->K))
                                : region_floats(&region, (size_t)p->N, 1);
         if (base) place(weights, p, data, packed);
@@ -78,7 +89,7 @@ struct loader {
     bool makes_random; /* the backend makes random matrices itself */
     char *drawn;       /* room for the random tensors of one parameter; NULL with files */
     float *vector;     /* room for one vector */
-    float *decoded;    /* room for DECODED_BYTES, or one block of rows, of a matrix that is decoded here */
+    float *decoded;    /* room for DECODED_BYTES, or PACK_ROWS rows, of a matrix whose rows are brought together here */
 };
 
 /* Where a parameter comes from. */
@@ -94,7 +105,7 @@ enum weight_type weight_type_of(const struct tensor_view *view) {
 }
 
 /* Each source as host memory, mapped or drawn now, or as what the backend makes it of. */
-static void fetch_sources(const struct loader *l, const struct parameter *p, struct sources *sources) {
+static void fetch_sources(const struct loader *l, const struct parameter *p, bool as_blocks, struct sources *sources) {
     char *drawn = l->drawn;
     const bool makes = !l->set && l->makes_random && p->matrix;
     if (makes) random_table(&sources->table, l->random->type, p);
@@ -104,7 +115,9 @@ static void fetch_sources(const struct loader *l, const struct parameter *p, str
         *tensor = (struct weight_piece){.source_rows = s->rows, .transposed = p->transposed};
         if (s->view) {
             tensor->data = s->view->data;
-            tensor->type = weight_type_of(s->view);
+            tensor->mapped = tensor_set_is_mapped(l->set, s->view);
+            const struct linear_weight *matrix = as_blocks ? target_of(l->weights, p) : NULL;
+            tensor->type = matrix ? matrix->type : weight_type_of(s->view);
             continue;
         }
         tensor->type = p->matrix ? l->random->type : WEIGHT_F32;
@@ -153,6 +166,15 @@ static tempera_status load_vector(const struct loader *l, const struct parameter
     return l->backend->ops->upload(l->backend, to, l->vector, (size_t)p->N * sizeof *to, err);
 }
 
+/* linear_pack, whose message gets the tensor's name. */
+static tempera_status pack(const struct loader *l, const struct parameter *p, const struct linear_weight *weight,
+                           const struct weight_piece *pieces, int32_t count, tempera_error *err) {
+    tempera_error why = {0};
+    tempera_status status = l->backend->ops->linear_pack(l->backend, weight, pieces, count, &why);
+    if (status == TEMPERA_OK) return TEMPERA_OK;
+    return fail(err, status, "%s: %s", p->source[0].name, why.message);
+}
+
 static tempera_status load_matrix(const struct loader *l, const struct parameter *p, const struct weight_piece *source,
                                   tempera_error *err) {
     struct weight_piece piece[PARAMETER_PARTS];
@@ -164,70 +186,106 @@ static tempera_status load_matrix(const struct loader *l, const struct parameter
         piece[r].groups = run->groups;
         piece[r].stride = run->stride;
     }
-    tempera_error why = {0};
-    tempera_status status = l->backend->ops->linear_pack(l->backend, target_of(l->weights, p), piece, p->runs, &why);
-    if (status == TEMPERA_OK) return TEMPERA_OK;
-    return fail(err, status, "%s: %s", p->source[0].name, why.message);
+    return pack(l, p, target_of(l->weights, p), piece, p->runs, err);
 }
 
-/* A matrix that the backend cannot read as it lies in the file. */
-static bool needs_decoding(const struct parameter *p) {
+/* Blocks that the backend packs as they are. */
+static bool are_blocks_of(const struct parameter *p, enum weight_type type) {
+    return p->matrix &&
+           ((type == WEIGHT_Q8 && all_are(p, DTYPE_Q8_0)) || (type == WEIGHT_Q4 && all_are(p, DTYPE_Q4_0)));
+}
+
+static bool is_woven(const struct parameter *p) {
     for (int32_t i = 0; i < p->sources; i++)
-        if (p->source[i].woven || (p->source[i].view && dtype_is_block(p->source[i].view->dtype))) return p->matrix;
+        if (p->source[i].woven) return true;
     return false;
 }
 
-/* Output row n in float. */
-static void decode_row(float *out, const struct parameter *p, size_t n) {
+static bool has_blocks(const struct parameter *p) {
+    for (int32_t i = 0; i < p->sources; i++)
+        if (p->source[i].view && dtype_is_block(p->source[i].view->dtype)) return true;
+    return false;
+}
+
+/* Output row n as it lies in the file, in *bytes. */
+static const unsigned char *file_row(const struct parameter *p, size_t n, const struct tensor_view **view,
+                                     size_t *bytes) {
     const struct run *run = p->run;
     for (; n >= run->group * run->groups; run++) n -= run->group * run->groups;
     const struct source *source = &p->source[run->source];
-    const struct tensor_view *view = source->view;
     const size_t row = woven_row(source, run->first + n / run->group * run->stride + n % run->group);
-    const size_t bytes = source->cols / dtype_block_elements(view->dtype) * dtype_block_bytes(view->dtype);
-    const unsigned char *data = view->data + row * bytes;
-    if (dtype_is_block(view->dtype)) {
-        blocks_decode(out, view->dtype, data, source->cols);
-        return;
+    *view = source->view;
+    *bytes = source->cols / dtype_block_elements((*view)->dtype) * dtype_block_bytes((*view)->dtype);
+    return (*view)->data + row * *bytes;
+}
+
+/* Output row n, in float or as the blocks that it is; returns its bytes. */
+static size_t bring_row(void *out, const struct parameter *p, size_t n, bool as_blocks) {
+    const struct tensor_view *view;
+    const size_t K = (size_t)p->K;
+    size_t bytes;
+    const unsigned char *data = file_row(p, n, &view, &bytes);
+    float *numbers = out;
+    if (as_blocks) {
+        memcpy(out, data, bytes);
+        return bytes;
     }
-    for (size_t i = 0; i < source->cols; i++) out[i] = element(data, weight_type_of(view), i);
+    if (dtype_is_block(view->dtype))
+        blocks_decode(numbers, view->dtype, data, K);
+    else
+        for (size_t i = 0; i < K; i++) numbers[i] = element(data, weight_type_of(view), i);
+    return K * sizeof *numbers;
 }
 
 enum { DECODED_BYTES = 4 << 20 };
 
-/* Rows that are decoded at a time: whole blocks of rows, as many as the room has. */
+/* Rows that are brought together at a time: a multiple of PACK_ROWS, as many as the room has of floats. */
 static size_t decoded_rows(int32_t K) {
     const size_t rows = DECODED_BYTES / sizeof(float) / (size_t)K / PACK_ROWS * PACK_ROWS;
     return rows > 0 ? rows : PACK_ROWS;
 }
 
-/* Decodes and packs some rows at a time, so that no tensor is ever in memory twice. Blocks that are already what the
- * device keeps would be handed on from here as they lie. */
-static tempera_status load_decoded(const struct loader *l, const struct parameter *p, tempera_error *err) {
+static void forget_sources(const struct loader *l, const struct parameter *p) {
+    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+}
+
+/* Brings together and packs some rows at a time, so that no tensor is ever in memory twice. */
+static tempera_status load_rows(const struct loader *l, const struct parameter *p, bool as_blocks, tempera_error *err) {
     const struct backend_ops *ops = l->backend->ops;
     const struct linear_weight *whole = target_of(l->weights, p);
-    const size_t N = (size_t)p->N, K = (size_t)p->K, step = decoded_rows(p->K);
+    const size_t N = (size_t)p->N, step = decoded_rows(p->K);
     for (size_t n = 0, count; n < N; n += count) {
         count = N - n < step ? N - n : step;
-        for (size_t i = 0; i < count; i++) decode_row(l->decoded + i * K, p, n + i);
+        unsigned char *row = (unsigned char *)l->decoded;
+        for (size_t i = 0; i < count; i++) row += bring_row(row, p, n + i, as_blocks);
         struct linear_weight part = *whole;
         part.data = (char *)whole->data + ops->linear_bytes(l->backend, whole->type, (int32_t)n, p->K);
         part.N = (int32_t)count;
         struct weight_piece piece = {
-            .data = l->decoded, .type = WEIGHT_F32, .source_rows = count, .group = count, .groups = 1};
-        TRY(ops->linear_pack(l->backend, &part, &piece, 1, err));
+            .data = l->decoded, .source_rows = count, .group = count, .groups = 1, .stride = count};
+        piece.type = as_blocks ? whole->type : WEIGHT_F32;
+        TRY(pack(l, p, &part, &piece, 1, err));
+        forget_sources(l, p);
     }
     return TEMPERA_OK;
 }
 
-static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
+/* From the tensors as they lie where the backend can read them so, else row by row. */
+static tempera_status load_from(const struct loader *l, const struct parameter *p, bool as_blocks, tempera_error *err) {
     struct sources sources;
-    fetch_sources(l, p, &sources);
-    if (needs_decoding(p))
-        TRY(load_decoded(l, p, err));
-    else
-        TRY(p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
-    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+    if (p->matrix && (is_woven(p) || (has_blocks(p) && !as_blocks))) return load_rows(l, p, as_blocks, err);
+    fetch_sources(l, p, as_blocks, &sources);
+    return p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err);
+}
+
+static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
+    const struct linear_weight *matrix = p->matrix ? target_of(l->weights, p) : NULL;
+    const bool as_blocks = matrix && are_blocks_of(p, matrix->type);
+    tempera_status status = load_from(l, p, as_blocks, err);
+    /* Blocks that the backend does not take for one of their values are numbers like others. */
+    if (as_blocks && status == TEMPERA_UNSUPPORTED) status = load_from(l, p, false, err);
+    if (status != TEMPERA_OK) return status;
+    forget_sources(l, p);
     return TEMPERA_OK;
 }
 
@@ -271,7 +329,8 @@ static void loader_sizes(const struct loader *l, const struct parameter_list *li
         size_t bytes = elements * weight_type_size(p->matrix ? l->random->type : WEIGHT_F32);
         if (bytes > *drawn && !(p->matrix && l->makes_random)) *drawn = bytes;
         if (!p->matrix && bytes > *vector) *vector = bytes;
-        size_t room = needs_decoding(p) ? decoded_rows(p->K) * (size_t)p->K * sizeof *l->decoded : 0;
+        const bool rows = p->matrix && (is_woven(p) || has_blocks(p));
+        size_t room = rows ? decoded_rows(p->K) * (size_t)p->K * sizeof *l->decoded : 0;
         if (room > *decoded) *decoded = room;
     }
 }
@@ -293,6 +352,7 @@ tempera_status weights_load(const struct weights *weights, const struct paramete
         status = fail_memory(err, set ? vector + decoded : drawn, "loading weights");
     for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++) status = load_parameter(&l, &list->items[i], err);
     if (status == TEMPERA_OK) status = load_rope(weights, hp, context, backend, err);
+    if (set) tensor_set_forget_all(set);
     mem_slab_free(l.drawn, drawn);
     mem_free(l.decoded);
     mem_free(l.vector);

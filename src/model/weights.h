@@ -70,6 +70,8 @@ struct parameter_list {
     struct parameter *items; /* [count], owned */
     size_t count, capacity;
     struct arena names;
+    enum weight_type blocks; /* WEIGHT_Q8, WEIGHT_Q4: most weights of the layers are Q8_0, Q4_0 in the file; else
+                              * WEIGHT_PACKED_COUNT */
 };
 
 /* Lists the parameters of the model and, when `set` is given, finds and checks each of their tensors; a
@@ -82,7 +84,8 @@ void parameters_free(struct parameter_list *list);
 /* ---- packing ----------------------------------------------------------------------------------------------------- */
 
 /* Of a tensor that parameters_list has accepted. Blocks of quantised numbers count as BF16: that is what they are packed
- * as unless another type is asked for. Its rounding (at most 2^-9 of a weight) lies below their own. */
+ * as unless another type is asked for, or the backend keeps them (packed_type). Its rounding (at most 2^-9 of a weight)
+ * lies below their own. */
 enum weight_type weight_type_of(const struct tensor_view *view);
 
 /* Random weights of one model: a pure function of seed and tensor name. */
@@ -103,8 +106,9 @@ void random_fill(void *out, enum weight_type type, const struct source *source, 
                  uint64_t seed);
 
 /* The type that a matrix is packed in when the weights are to be of `type`: with Q4, what lies outside the layers (the
- * embedding, positions and the head) is kept in Q8. */
-enum weight_type packed_type(const struct parameter *p, enum weight_type type);
+ * embedding, positions and the head) is kept in Q8. When `type` is that of the file's own blocks, all is kept as it is
+ * there: Q8_0, in layers Q4_0, and single numbers in their type; blocks of other types become Q8. */
+enum weight_type packed_type(const struct parameter_list *list, const struct parameter *p, enum weight_type type);
 
 /* Where each parameter lies in one region of device memory. base NULL: only counts. The vectors' and
  * matrices' pointers in *weights (whose layer array exists) are set when base is given. False: the bytes do

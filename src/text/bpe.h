@@ -40,6 +40,8 @@ struct bpe {
  * then bpe_finish. */
 tempera_status bpe_start(struct bpe *bpe, const struct vocab *vocab, const char *prefix, const char *suffix,
                          tempera_error *err);
+/* Right after bpe_start: room for about so many merges, which spares the table its growing. */
+tempera_status bpe_reserve(struct bpe *bpe, size_t merges, tempera_error *err);
 /* `name` starts the messages. */
 tempera_status bpe_add_merge(struct bpe *bpe, const char *left, size_t left_length, const char *right,
                              size_t right_length, const char *name, tempera_error *err);

@@ -10,7 +10,7 @@
 
 static const char mark[] = "\xE2\x96\x81"; /* ▁, SentencePiece's space */
 
-enum { MARK_BYTES = sizeof mark - 1, JOINED_MAX = 1 << 25 };
+enum { MARK_BYTES = sizeof mark - 1, JOINED_MAX = 1 << 25, MERGE_BITS = 10, MERGE_BITS_MAX = 32 };
 
 static void set_merge(struct bpe *bpe, struct bpe_merge merge) {
     size_t i = bpe_merge_slot(bpe, merge.pair);
@@ -19,10 +19,10 @@ static void set_merge(struct bpe *bpe, struct bpe_merge merge) {
     bpe->merges[i] = merge; /* said twice, the later rank holds */
 }
 
-/* An empty table of twice the slots; the old one is freed once its merges have moved. */
-static tempera_status grow(struct bpe *bpe, tempera_error *err) {
+/* An empty table of 2^bits slots; the old one is freed once its merges have moved. */
+static tempera_status resize(struct bpe *bpe, unsigned bits, tempera_error *err) {
     struct bpe old = *bpe;
-    size_t slots = old.merge_slots ? old.merge_slots * 2 : 1024;
+    size_t slots = (size_t)1 << bits;
     bpe->merges = mem_array(slots, sizeof *bpe->merges);
     if (!bpe->merges) {
         bpe->merges = old.merges;
@@ -30,11 +30,21 @@ static tempera_status grow(struct bpe *bpe, tempera_error *err) {
     }
     memset(bpe->merges, 0xFF, slots * sizeof *bpe->merges); /* BPE_NO_PAIR everywhere */
     bpe->merge_slots = slots;
-    bpe->merge_shift = old.merge_slots ? old.merge_shift - 1 : 64 - 10;
+    bpe->merge_shift = 64 - bits;
     for (size_t i = 0; i < old.merge_slots; i++)
         if (old.merges[i].pair != BPE_NO_PAIR) set_merge(bpe, old.merges[i]);
     mem_free(old.merges);
     return TEMPERA_OK;
+}
+
+static tempera_status grow(struct bpe *bpe, tempera_error *err) {
+    return resize(bpe, bpe->merge_slots ? 64 - bpe->merge_shift + 1 : MERGE_BITS, err);
+}
+
+tempera_status bpe_reserve(struct bpe *bpe, size_t merges, tempera_error *err) {
+    unsigned bits = 64 - bpe->merge_shift;
+    while (bits < MERGE_BITS_MAX && (size_t)1 << bits < 2 * merges) bits++;
+    return bits > 64 - bpe->merge_shift ? resize(bpe, bits, err) : TEMPERA_OK;
 }
 
 tempera_status bpe_start(struct bpe *bpe, const struct vocab *vocab, const char *prefix, const char *suffix,

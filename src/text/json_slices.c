@@ -4,7 +4,7 @@
 #include <string.h>
 
 static tempera_status keep_value(struct json_reader *r, const struct json_token *key, const char *const *keys,
-                                 struct json_slice *slices, size_t count, tempera_error *err) {
+                                 struct json_slice *slices, size_t count, bool checked, tempera_error *err) {
     size_t i = 0;
     while (i < count && !json_is(key, keys[i])) i++;
     if (i < count && slices[i].text) return json_fail(r, key, "each key once", err);
@@ -12,13 +12,16 @@ static tempera_status keep_value(struct json_reader *r, const struct json_token 
     const char *start = r->text + r->at;
     TRY(json_next(r, &t, err));
     enum json_kind kind = t.kind;
-    TRY(json_skip(r, &t, err));
+    if (checked)
+        json_skip_checked(r, &t);
+    else
+        TRY(json_skip(r, &t, err));
     if (i < count) slices[i] = (struct json_slice){start, (size_t)(r->text + r->at - start), kind};
     return TEMPERA_OK;
 }
 
 tempera_status json_slices(const char *json, size_t length, const char *name, const char *const *keys,
-                           struct json_slice *slices, size_t count, tempera_error *err) {
+                           struct json_slice *slices, size_t count, bool checked, tempera_error *err) {
     for (size_t i = 0; i < count; i++) slices[i] = (struct json_slice){.kind = JSON_NULL};
     struct json_reader r = json_reader_start(json, length, name);
     struct json_token t;
@@ -26,7 +29,7 @@ tempera_status json_slices(const char *json, size_t length, const char *name, co
     for (;;) {
         TRY(json_next(&r, &t, err));
         if (t.kind == JSON_OBJECT_END) break;
-        TRY(keep_value(&r, &t, keys, slices, count, err));
+        TRY(keep_value(&r, &t, keys, slices, count, checked, err));
     }
     return json_next_kind(&r, JSON_END, "the end", &t, err);
 }

@@ -13,8 +13,8 @@ struct json_slice {
 };
 
 /* Fills slices[i] with the value of keys[i]; other members are checked and skipped. A key that repeats is an error. The
- * text must be one object, and all of it is checked. */
+ * text must be one object, and all of it is checked; `checked`: it was before, as part of a larger text. */
 tempera_status json_slices(const char *json, size_t length, const char *name, const char *const *keys,
-                           struct json_slice *slices, size_t count, tempera_error *err);
+                           struct json_slice *slices, size_t count, bool checked, tempera_error *err);
 
 #endif

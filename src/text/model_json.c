@@ -7,6 +7,9 @@
 
 enum key { TYPE, VOCAB, MERGES, DROPOUT, UNKNOWN, PREFIX, SUFFIX, FUSE, FALLBACK, IGNORE, KEYS };
 
+/* Bytes of JSON for a piece or a merge in the files of large vocabularies, about: tables start with room for that. */
+enum { ENTRY_BYTES = 20 };
+
 enum { SPACED_MERGE_MAX = 256 }; /* bytes of a merge with several spaces: each is tried */
 
 static const char *const key_names[KEYS] = {"type",
@@ -33,6 +36,7 @@ tempera_status model_read_vocab(struct vocab *vocab, const char *json, size_t le
     struct json_reader r = json_reader_start(json, length, name);
     struct json_token key, value;
     TRY(json_next_kind(&r, JSON_OBJECT, "an object of pieces and ids", &key, err));
+    TRY(vocab_reserve(vocab, length / ENTRY_BYTES, err));
     for (;;) {
         TRY(json_next(&r, &key, err));
         if (key.kind == JSON_OBJECT_END) return TEMPERA_OK;
@@ -112,6 +116,7 @@ static tempera_status read_merges(struct bpe *bpe, const struct json_slice *slic
     struct json_token t;
     m.reader = json_reader_start(slice->text, slice->length, name);
     TRY_GOTO(json_next_kind(&m.reader, JSON_ARRAY, "a list of merges", &t, err));
+    TRY_GOTO(bpe_reserve(bpe, slice->length / ENTRY_BYTES, err));
     for (;;) {
         TRY_GOTO(json_next(&m.reader, &t, err));
         if (t.kind == JSON_ARRAY_END) break;
@@ -172,7 +177,7 @@ tempera_status model_read_json(struct tokenizer *t, const char *json, size_t len
     struct json_slice slices[KEYS];
     cJSON *items[KEYS] = {0};
     tempera_status status = TEMPERA_OK;
-    TRY(json_slices(json, length, name, key_names, slices, KEYS, err));
+    TRY(json_slices(json, length, name, key_names, slices, KEYS, true, err));
     for (enum key k = 0; k < KEYS; k++)
         if (slices[k].text && k != VOCAB && k != MERGES)
             TRY_GOTO(json_parse(&items[k], slices[k].text, slices[k].length, true, name, err));

@@ -73,7 +73,7 @@ static tempera_status read_slice(struct tokenizer *t, enum part part, const stru
 tempera_status tokenizer_read_json(struct tokenizer *t, const char *json, size_t length, const char *name,
                                    tempera_error *err) {
     struct json_slice slices[PARTS];
-    TRY(json_slices(json, length, name, part_names, slices, PARTS, err));
+    TRY(json_slices(json, length, name, part_names, slices, PARTS, false, err));
     if (slices[MODEL].kind != JSON_OBJECT) return fail(err, TEMPERA_FORMAT, "%s: model is missing", name);
     TRY(read_slice(t, VERSION, &slices[VERSION], name, err));
     TRY(model_read_json(t, slices[MODEL].text, slices[MODEL].length, name, err));

@@ -35,6 +35,12 @@ static tempera_status reach(struct vocab *vocab, int32_t id, tempera_error *err)
     return TEMPERA_OK;
 }
 
+tempera_status vocab_reserve(struct vocab *vocab, size_t pieces, tempera_error *err) {
+    if (vocab->model.count > 0) return TEMPERA_OK;
+    map_free(&vocab->model);
+    return map_init(&vocab->model, pieces) ? TEMPERA_OK : fail_memory(err, pieces, "a vocabulary");
+}
+
 static tempera_status set_entry(struct vocab *vocab, const char *piece, size_t length, int32_t id, bool in_model,
                                 const char *name, tempera_error *err) {
     int shown = length < SHOWN_MAX ? (int)length : SHOWN_MAX; /* `piece` has no terminator */

@@ -41,6 +41,8 @@ struct vocab {
 };
 
 void vocab_free(struct vocab *vocab);
+/* Before the first piece: room for about so many, which spares the table its growing. */
+tempera_status vocab_reserve(struct vocab *vocab, size_t pieces, tempera_error *err);
 /* Adds a piece of the model; the piece lives in the vocabulary's arena. `name` starts the messages. */
 tempera_status vocab_add_piece(struct vocab *vocab, const char *piece, size_t length, int32_t id, const char *name,
                                tempera_error *err);

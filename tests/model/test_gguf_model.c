@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/cpu/cpu_quant.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "gguf_convert.h"
@@ -180,6 +181,113 @@ Test(gguf_model, quantised_llama) {
     check_quantised(folder, W_T_Q8_0, "Q8_0", WEIGHT_BF16);
     check_quantised(folder, W_T_Q4_0, "Q4_0", WEIGHT_BF16);
     mem_free(folder);
+}
+
+/* The weight at [n, k] of a matrix packed on the cpu (cpu.h, cpu_quant.h). */
+static float packed_weight(const struct linear_weight *w, int32_t n, int32_t k) {
+    float value;
+    uint16_t half;
+    if (w->type >= WEIGHT_TYPE_COUNT) {
+        cpu_quant_read(&value, w, n, k, 1);
+        return value;
+    }
+    cr_assert_neq(w->type, WEIGHT_BF16);
+    const size_t at = ((size_t)(n / 16) * (size_t)w->K + (size_t)k) * 16 + (size_t)n % 16;
+    if (w->type == WEIGHT_F32) return memcpy(&value, (const char *)w->data + 4 * at, 4), value;
+    memcpy(&half, (const char *)w->data + 2 * at, 2);
+    return f16_to_float(half);
+}
+
+static const struct linear_weight *matrix_of(const struct single *s, const struct parameter *p) {
+    const struct weights *w = &s->network->weights;
+    return (const void *)((p->layer < 0 ? (const char *)w : (const char *)&w->layer[p->layer]) + p->target);
+}
+
+/* Packed as the file's own type, every weight has the bits that its block decodes to; `kept` matrices are blocks. */
+static void check_kept(const char *folder, uint32_t type, enum weight_type packed, int kept) {
+    struct gguf_file blocks = gguf_convert(folder, &(struct conversion){.type = type});
+    struct gguf_file numbers = gguf_convert(folder, &(struct conversion){.type = type, .decoded = true});
+    struct model *a = open_model(blocks.path), *b = open_model(numbers.path);
+    struct single x, y;
+    tempera_error err;
+    int quantised = 0;
+    cr_expect_eq(model_block_type(a), packed);
+    cr_expect_eq(model_block_type(b), WEIGHT_F32);
+    cr_assert(single_open(&x, a, NULL, packed, 8, &err) == TEMPERA_OK, "%s", err.message);
+    cr_assert(single_open(&y, b, NULL, WEIGHT_F32, 8, &err) == TEMPERA_OK, "%s", err.message);
+    for (size_t i = 0; i < a->list.count; i++) {
+        const struct parameter *p = &a->list.items[i];
+        if (!p->matrix) continue;
+        const struct linear_weight *got = matrix_of(&x, p), *expected = matrix_of(&y, p);
+        if (got->type >= WEIGHT_TYPE_COUNT) quantised++;
+        /* Blocks of 4 bits outside the layers are quantised again, at 8 bits: half a step of a group's largest. */
+        const bool wider = got->type == WEIGHT_Q8 && packed == WEIGHT_Q4;
+        for (int32_t n = 0; n < p->N; n++)
+            for (int32_t k = 0; k < p->K; k++) {
+                const float v = packed_weight(got, n, k), e = packed_weight(expected, n, k);
+                if (!wider) {
+                    cr_assert(float_bits(v) == float_bits(e), "%s [%d, %d]", p->source[0].name, n, k);
+                    continue;
+                }
+                float most = 0;
+                for (int32_t j = 0; j < 32; j++) most = fmaxf(most, fabsf(packed_weight(expected, n, k / 32 * 32 + j)));
+                /* 127 half units in the last place of the fp16 scale on top */
+                cr_assert_leq(fabsf(v - e), most / 127 * (0.5f + 127 * 0x1p-11f), "%s [%d, %d]", p->source[0].name, n,
+                              k);
+            }
+    }
+    cr_expect_eq(quantised, kept, "%d matrices", quantised);
+    single_close(&x);
+    single_close(&y);
+    model_free(a);
+    model_free(b);
+    gguf_file_remove(&blocks);
+    gguf_file_remove(&numbers);
+}
+
+Test(gguf_model, blocks_are_kept) {
+    if (strcmp(test_device(), "cpu") != 0) cr_skip_test("only the cpu has quantised weights");
+    cr_assert(test_demo_model());
+    check_kept(test_demo_model(), W_T_Q8_0, WEIGHT_Q8, 18);
+    check_kept(test_demo_model(), W_T_Q4_0, WEIGHT_Q4, 18);
+    TEST_NEEDS_MODELS("stories260k"); /* with woven rows, and matrices that are not whole blocks */
+    char *folder = path_join(test_models(), "stories260k");
+    check_kept(folder, W_T_Q8_0, WEIGHT_Q8, 16);
+    check_kept(folder, W_T_Q4_0, WEIGHT_Q4, 16);
+    mem_free(folder);
+}
+
+/* A block with an integer that the cpu does not take is packed as its numbers. */
+Test(gguf_model, blocks_that_are_not_taken) {
+    if (strcmp(test_device(), "cpu") != 0) cr_skip_test("only the cpu has quantised weights");
+    struct gguf_file file = gguf_convert(test_demo_model(), &(struct conversion){.type = W_T_Q8_0});
+    struct model *model = open_model(file.path);
+    const struct tensor_view *view = tensor_set_find(model->set, "blk.0.attn_qkv.weight");
+    cr_assert_not_null(view);
+    float decoded[32], most = 0;
+    char *bytes;
+    size_t length, at = 0;
+    cr_assert_eq(file_read(file.path, 1 << 24, &bytes, &length, NULL), TEMPERA_OK);
+    while (memcmp(bytes + at, view->data, 340) != 0) at++; /* it is in the file once, that long */
+    model_free(model);
+    bytes[at + 2 + 5] = (char)-128;
+    blocks_decode(decoded, DTYPE_Q8_0, (const unsigned char *)bytes + at, 32);
+    mem_free(test_write(file.folder, "changed.gguf", bytes, length));
+    char *path = path_join(file.folder, "changed.gguf");
+    struct single s;
+    tempera_error err;
+    model = open_model(path);
+    cr_assert(single_open(&s, model, NULL, WEIGHT_Q8, 8, &err) == TEMPERA_OK, "%s", err.message);
+    const struct linear_weight *w = &s.network->weights.layer[0].qkv;
+    cr_expect_eq(w->type, WEIGHT_Q8);
+    for (int i = 0; i < 32; i++) most = fmaxf(most, fabsf(decoded[i]));
+    for (int32_t i = 0; i < 32; i++)
+        cr_expect_leq(fabsf(packed_weight(w, 0, i) - decoded[i]), most / 127 * (0.5f + 127 * 0x1p-11f), "%d", i);
+    single_close(&s);
+    model_free(model);
+    mem_free(bytes);
+    mem_free(path);
+    gguf_file_remove(&file);
 }
 
 /* A table of more rows than are decoded at a time, and one more than whole groups of them. */

@@ -389,6 +389,22 @@ Test(ops_pack, refuses_pieces_that_do_not_fit) {
     }
 }
 
+/* Pieces that end where a matrix may be cut give the bytes of the whole. */
+static void check_whole_pieces(struct ops *o, enum weight_type type, const float *rows, int32_t N, int32_t K) {
+    const size_t bytes = o->call->linear_bytes(o->backend, type, N, K), cut = 2 * PACK_ROWS, all = (size_t)N;
+    struct linear_weight whole = ops_weight(o, type, N, K, rows, NULL), parts = ops_weight_new(o, type, N, K);
+    struct weight_piece pieces[3] = {{.group = cut, .groups = 1}, {.groups = 0}, {.group = all - cut, .groups = 1}};
+    pieces[2].first = cut;
+    for (int i = 0; i < 3; i++) pieces[i].data = rows, pieces[i].source_rows = all;
+    OPS_CALL(o->call->linear_pack(o->backend, &parts, pieces, 3, err));
+    char *a = malloc(bytes), *b = malloc(bytes);
+    OPS_CALL(o->call->download(o->backend, a, whole.data, bytes, err));
+    OPS_CALL(o->call->download(o->backend, b, parts.data, bytes, err));
+    cr_expect(memcmp(a, b, bytes) == 0, "%s %s", o->info.instructions, weight_type_name(type));
+    free(a);
+    free(b);
+}
+
 /* PACK_ROWS at a time gives the bytes of the whole. */
 static void check_parts(struct ops *o, enum weight_type type, const float *rows, int32_t N, int32_t K) {
     const size_t bytes = o->call->linear_bytes(o->backend, type, N, K);
@@ -421,6 +437,7 @@ Test(ops_pack, in_parts) {
             limits.type = (enum weight_type)type;
             if (!ops_open(&o, target, 1, &limits)) continue;
             check_parts(&o, limits.type, rows, N, K);
+            check_whole_pieces(&o, limits.type, rows, N, K);
             ops_close(&o);
         }
     }

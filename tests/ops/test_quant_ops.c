@@ -343,6 +343,116 @@ Test(quant_ops, embeddings_are_read_exactly) {
     free(table);
 }
 
+/* ---- blocks of files ----------------------------------------------------------------------------------------------- */
+
+enum { BLOCK_ROWS = 150 };
+
+/* Bytes of a block of 32, and what input i of it is. */
+static size_t block_size(enum weight_type type) {
+    return type == WEIGHT_Q8 ? 34 : 18;
+}
+static int block_integer(enum weight_type type, const unsigned char *block, int i) {
+    if (type == WEIGHT_Q8) return (int8_t)block[2 + i];
+    return (i < 16 ? block[2 + i] & 15 : block[2 + i - 16] >> 4) - 8;
+}
+
+/* Random blocks with scales of either sign, small ones and zeros too, from byte 1 on. Freed by the caller. */
+static unsigned char *random_blocks(enum weight_type type, size_t count) {
+    struct ops_random r = {19};
+    const size_t size = block_size(type);
+    unsigned char *data = malloc(1 + count * size);
+    for (size_t i = 0; i < count * size; i++) data[1 + i] = (unsigned char)ops_below(&r, 256);
+    for (size_t i = 0; i < count; i++) {
+        unsigned char *block = data + 1 + i * size;
+        const uint16_t scale = i % 11 ? float_to_f16(ops_normal(&r) * powf(2, (float)ops_below(&r, 30) - 26)) : 0;
+        memcpy(block, &scale, 2);
+        for (size_t j = 2; type == WEIGHT_Q8 && j < size; j++)
+            if (block[j] == 128) block[j] = 129; /* -128 is refused */
+    }
+    return data;
+}
+
+/* Rows 5 … 14, 25 … 34, 45 … 54 and 50 … 89 of the source: every scale and integer is there, bit for bit. */
+static void check_blocks(struct ops *o, enum weight_type type, int32_t K) {
+    enum { TAKEN = 70 };
+    const size_t groups = (size_t)K / 32, size = block_size(type);
+    unsigned char *data = random_blocks(type, BLOCK_ROWS * groups);
+    struct weight_piece pieces[2] = {{.first = 5, .group = 10, .groups = 3, .stride = 20},
+                                     {.first = 50, .group = 40, .groups = 1, .stride = 40}};
+    for (int i = 0; i < 2; i++) {
+        pieces[i].data = data + 1;
+        pieces[i].type = type;
+        pieces[i].source_rows = BLOCK_ROWS;
+    }
+    struct linear_weight w = ops_weight_new(o, type, TAKEN, K);
+    OPS_CALL(o->call->linear_pack(o->backend, &w, pieces, 2, err));
+    struct unpacked u = unpack(&w);
+    float *read = malloc((size_t)K * sizeof *read);
+    for (int32_t n = 0; n < TAKEN; n++) {
+        const size_t row = n < 30 ? 5 + (size_t)n / 10 * 20 + (size_t)n % 10 : 20 + (size_t)n;
+        cpu_quant_read(read, &w, n, 0, K);
+        for (int32_t k = 0; k < K; k++) {
+            const unsigned char *block = data + 1 + (row * groups + (size_t)k / 32) * size;
+            uint16_t scale;
+            memcpy(&scale, block, 2);
+            const int q = block_integer(type, block, k % 32);
+            const float value = f16_to_float(scale) * (float)q;
+            cr_assert_eq(u.q[n * K + k], q, "%s row %d input %d", weight_type_name(type), n, k);
+            cr_assert(memcmp(&read[k], &value, sizeof value) == 0, "%g for %g", (double)read[k], (double)value);
+        }
+    }
+    free(read), free(data);
+    unpacked_free(&u);
+}
+
+Test(quant_ops, blocks_of_files_keep_every_bit) {
+    struct backend_limits limits = ops_limits(160, 4);
+    for (int set = 0; set < SETS; set++)
+        for (int i = 0; i < 2 * 3; i++) {
+            struct ops o;
+            if (!open_set(&o, set, 2, &limits)) continue;
+            check_blocks(&o, TYPES[i % 2], (int32_t[]){32, 64, 160}[i / 2]);
+            ops_close(&o);
+        }
+}
+
+/* One scale or integer that cannot be kept; sources that are not such blocks, or not packed as them. */
+Test(quant_ops, blocks_that_cannot_be_taken) {
+    enum { N = 40, K = 96 };
+    struct backend_limits limits = ops_limits(K, 4);
+    struct ops o;
+    cr_assert(open_set(&o, 0, 2, &limits));
+    for (int i = 0; i < 2 * 4; i++) {
+        const enum weight_type type = TYPES[i % 2];
+        static const uint16_t scales[] = {0x7c00, 0xfc00, 0x7e00};
+        unsigned char *data = random_blocks(type, BLOCK_ROWS * K / 32),
+                      *last = data + 1 + (N * K / 32 - 1) * block_size(type);
+        if (i / 2 < 3)
+            memcpy(last, &scales[i / 2], 2);
+        else
+            last[2 + 15] = 128;
+        struct linear_weight w = ops_weight_new(&o, type, N, K);
+        struct weight_piece piece = {
+            .data = data + 1, .type = type, .source_rows = N, .group = N, .groups = 1, .stride = N};
+        tempera_error error = {0};
+        const bool fine = i == 7; /* 128 is two halves in Q4 */
+        cr_expect_eq(o.call->linear_pack(o.backend, &w, &piece, 1, &error), fine ? TEMPERA_OK : TEMPERA_UNSUPPORTED,
+                     "%d", i);
+        piece.transposed = true;
+        cr_expect_eq(o.call->linear_pack(o.backend, &w, &piece, 1, &error), TEMPERA_INVALID_ARGUMENT);
+        piece.transposed = false;
+        w.type = type == WEIGHT_Q8 ? WEIGHT_Q4 : WEIGHT_F32;
+        cr_expect_eq(o.call->linear_pack(o.backend, &w, &piece, 1, &error), TEMPERA_INVALID_ARGUMENT);
+        w.type = type, w.K = K - 1;
+        cr_expect_eq(o.call->linear_pack(o.backend, &w, &piece, 1, &error), TEMPERA_INVALID_ARGUMENT);
+        struct weight_piece two[2] = {piece, {.data = data, .source_rows = 1, .group = 1, .groups = 1, .stride = 1}};
+        two[0].group = N - 1, w.K = K;
+        cr_expect_eq(o.call->linear_pack(o.backend, &w, two, 2, &error), TEMPERA_INVALID_ARGUMENT);
+        free(data);
+    }
+    ops_close(&o);
+}
+
 /* ---- what cannot be quantised -------------------------------------------------------------------------------------- */
 
 Test(quant_ops, refuses_weights_that_are_not_finite_or_too_large) {

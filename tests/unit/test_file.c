@@ -1,6 +1,7 @@
 /* test_file.c: reading and mapping, and what is not a file. */
 #include <criterion/criterion.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -129,6 +130,40 @@ Test(file, what_is_no_regular_file) {
     mem_free(fifo);
     mem_free(path);
     mem_free(through);
+}
+
+/* Kilobytes of mapped files in our resident set. */
+static long resident_file_kb(void) {
+    char *text;
+    size_t length;
+    cr_assert_eq(file_read("/proc/self/status", 1 << 20, &text, &length, NULL), TEMPERA_OK);
+    const char *line = strstr(text, "RssFile:");
+    cr_assert_not_null(line);
+    long kb = strtol(line + strlen("RssFile:"), NULL, 10);
+    mem_free(text);
+    return kb;
+}
+
+Test(file, pages_come_and_go_in_one_call) {
+    enum { SIZE = (8 << 20) + 5 };
+    char *bytes = malloc(SIZE);
+    for (int i = 0; i < SIZE; i++) bytes[i] = (char)(i * 7 + i / 4096);
+    char *path = test_write(folder, "large", bytes, SIZE);
+    struct file_map map;
+    cr_assert_eq(file_map_open(&map, path, NULL), TEMPERA_OK);
+    long before = resident_file_kb();
+    file_pages_fetch(map.data + 3, SIZE - 3);
+    for (int i = 0; i < SIZE; i += 4096)
+        cr_assert_eq((char)map.data[i], bytes[i]); /* where the kernel lacks the call */
+    cr_assert_geq(resident_file_kb() - before, 8000);
+    file_pages_release(map.data + 3, SIZE - 3);
+    cr_assert_leq(resident_file_kb() - before, 1000);
+    cr_assert(memcmp(map.data, bytes, SIZE) == 0); /* they come back */
+    file_pages_fetch(map.data, 0);
+    file_pages_release(map.data, 0);
+    file_map_close(&map);
+    mem_free(path);
+    free(bytes);
 }
 
 Test(file, out_of_memory) {

@@ -336,3 +336,25 @@ Test(json, reader_skips_values) {
     cr_assert_eq(json_next_kind(&r, JSON_ARRAY, "a list", &t, &err), TEMPERA_FORMAT);
     cr_assert_str_eq(err.message, "t: byte 30: expected a list");
 }
+
+/* Stops where the careful one does, whatever strings hold. */
+Test(json, reader_skips_checked_text_alike) {
+    static const char text[] = "[ {\"a\\\"]}\": [1, \"\\\\\", {\"[\": \"}\\\\\\\"\"}], \"b\" : {} } , [[[]], \"x\"],"
+                               " \"]\", 12, true, {\"\\u005d\\u005D\":\"\\\\\"}]";
+    struct json_reader a = json_reader_start(text, sizeof text - 1, "t"), b = a;
+    struct json_token x, y;
+    cr_assert_eq(json_next_kind(&a, JSON_ARRAY, "a list", &x, NULL), TEMPERA_OK);
+    cr_assert_eq(json_next_kind(&b, JSON_ARRAY, "a list", &y, NULL), TEMPERA_OK);
+    for (int values = 0;; values++) {
+        cr_assert_eq(json_next(&a, &x, NULL), TEMPERA_OK);
+        cr_assert_eq(json_next(&b, &y, NULL), TEMPERA_OK);
+        cr_assert(x.kind == y.kind && x.text == y.text && x.length == y.length);
+        if (x.kind == JSON_ARRAY_END) {
+            cr_assert_eq(values, 6);
+            break;
+        }
+        cr_assert_eq(json_skip(&a, &x, NULL), TEMPERA_OK);
+        json_skip_checked(&b, &y);
+        cr_assert(a.at == b.at && a.state == b.state && a.depth == b.depth, "value %d", values);
+    }
+}

@@ -94,7 +94,7 @@ struct cpu_kv_layout {
     size_t head;  /* from one head to the next; those of the next layer follow */
 };
 
-/* Where one lane of a panel comes from: element k is data[k * step]. NULL data: zeros. */
+/* Where one lane of a panel comes from: element k is data[k * step]; of a quantised type, blocks. NULL data: zeros. */
 struct cpu_lane {
     const unsigned char *data;
     enum weight_type type;
@@ -206,9 +206,6 @@ int64_t cpu_part_start(int64_t items, int part, int parts);
 
 /* cpu_pack.c */
 size_t cpu_panel_bytes(enum weight_type type, int32_t K);
-/* The lane of output row n; beyond the pieces' rows: zeros. */
-struct cpu_lane cpu_lane_of(const struct linear_weight *weight, const struct weight_piece *pieces, int32_t count,
-                            size_t n);
 size_t cpu_linear_bytes(const struct backend *backend, enum weight_type type, int32_t N, int32_t K);
 tempera_status cpu_linear_pack(struct backend *backend, const struct linear_weight *weight,
                                const struct weight_piece *pieces, int32_t count, tempera_error *err);

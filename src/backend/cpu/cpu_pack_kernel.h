@@ -8,10 +8,18 @@
 
 enum { PACK_K = 64 }; /* inputs handled at a time */
 
+CPU_INLINE vec vec_load_bytes(const unsigned char *p) {
+    vec a;
+    memcpy(&a, p, sizeof a);
+    return a;
+}
+
 /* to [n] = n consecutive source elements, widened; `from` may be unaligned. */
 CPU_INLINE void pack_read(float *to, const unsigned char *from, enum weight_type type, int64_t n) {
     if (type == WEIGHT_F32) {
-        memcpy(to, from, (size_t)n * 4);
+        int64_t i = 0; /* a loop: for a few lines a call of memcpy costs more than the copy */
+        for (; i + VEC <= n; i += VEC) vec_store(to + i, vec_load_bytes(from + i * 4));
+        if (i < n) memcpy(to + i, from + i * 4, (size_t)(n - i) * 4);
         return;
     }
     for (int64_t i = 0; i < n; i += VEC) {
@@ -31,6 +39,8 @@ CPU_INLINE void pack_gather(float rows[PANEL][PACK_K], const struct cpu_lane *la
         size_t size = l->type == WEIGHT_F32 ? 4 : 2;
         const unsigned char *from = l->data + (size_t)k * l->step * size;
         if (l->step == 1) {
+            const unsigned char *next = from + PACK_K * size; /* what this lane gives next time */
+            for (size_t line = 0; line < PACK_K * size; line += 64) __builtin_prefetch(next + line, 0, 2);
             pack_read(rows[lane], from, l->type, count);
             continue;
         }
@@ -48,20 +58,26 @@ CPU_INLINE bool pack_contiguous(const struct cpu_lane *lanes) {
     return true;
 }
 
+/* Bytes ahead, in a transposed source's row, of what is fetched while a panel is packed: each row is a stream of its
+ * own, and they are more than a processor follows by itself. Into L2: rows a multiple of 4 KiB apart share a set of L1. */
+enum { PACK_AHEAD = 256 };
+
+/* columns [count][PANEL] = inputs k … of 16 neighbours in a transposed source. */
+CPU_INLINE void pack_columns(float columns[][PANEL], const struct cpu_lane *lanes, int64_t k, int64_t count) {
+    const size_t line = lanes[0].step * (lanes[0].type == WEIGHT_F32 ? 4 : 2);
+    const unsigned char *from = lanes[0].data + (size_t)k * line;
+    for (int64_t i = 0; i < count; i++, from += line) {
+        __builtin_prefetch(from + PACK_AHEAD, 0, 2);
+        pack_read(columns[i], from, lanes[0].type, PANEL);
+    }
+}
+
 /* One k (F32, F16) or a pair of k (BF16) of a panel, from 16 floats each. */
 CPU_INLINE void pack_write_f16(uint16_t *to, const float *x) {
     for (int v = 0; v < PANEL_VECS; v++) vec_store_f16(to + v * VEC, vec_load(x + v * VEC));
 }
 CPU_INLINE void pack_write_bf16(uint16_t *to, const float *even, const float *odd) {
-    uint16_t low[PANEL], high[PANEL];
-    for (int v = 0; v < PANEL_VECS; v++) {
-        vec_store_bf16(low + v * VEC, vec_load(even + v * VEC));
-        vec_store_bf16(high + v * VEC, vec_load(odd + v * VEC));
-    }
-    for (int i = 0; i < PANEL; i++) {
-        to[2 * i] = low[i];
-        to[2 * i + 1] = high[i];
-    }
+    for (int v = 0; v < PANEL; v += VEC) vec_store_bf16_pairs(to + 2 * v, vec_load(even + v), vec_load(odd + v));
 }
 
 /* `columns` [count + 1][PANEL], the last one zero, to the panel from input k on. */
@@ -86,9 +102,7 @@ static inline void pack_block(void *panel, enum weight_type type, const struct c
     for (int64_t end = k + count; k < end; k += PACK_K) {
         int64_t n = end - k < PACK_K ? end - k : PACK_K;
         if (contiguous) {
-            size_t size = lanes[0].type == WEIGHT_F32 ? 4 : 2;
-            for (int64_t i = 0; i < n; i++)
-                pack_read(columns[i], lanes[0].data + (size_t)(k + i) * lanes[0].step * size, lanes[0].type, PANEL);
+            pack_columns(columns, lanes, k, n);
         } else {
             float rows[PANEL][PACK_K];
             pack_gather(rows, lanes, k, n);

@@ -13,50 +13,60 @@ size_t cpu_quant_input_bytes(size_t K) {
     return ceil_div(K, QUANT_GROUP) * QUANT_INPUT;
 }
 
-/* ---- packing ------------------------------------------------------------------------------------------------------- */
+/* ---- blocks of files ----------------------------------------------------------------------------------------------- */
 
-struct pack_job {
-    const struct cpu_quant_kernels *kernels;
-    const struct linear_weight *weight;
-    const struct weight_piece *pieces;
-    int32_t count;
-    atomic_bool refused;
-};
-
-enum { PACK_COLUMNS = 4, PACK_INPUTS = 64 };
-
-/* A part packs groups of 128 outputs, 64 inputs at a time, so that a transposed source is read in runs of 128 outputs. */
-static void pack_part(void *arg, int part, int parts) {
-    struct pack_job *job = arg;
-    const struct linear_weight *w = job->weight;
-    const int64_t columns = (int64_t)ceil_div((size_t)w->N, QUANT_WIDTH),
-                  end = cpu_part_start(columns, part + 1, parts);
-    const size_t bytes = cpu_quant_groups(w->K) * cpu_quant_block(w->type);
-    bool good = true;
-    for (int64_t first = cpu_part_start(columns, part, parts); first < end; first += PACK_COLUMNS) {
-        int64_t count = end - first < PACK_COLUMNS ? end - first : PACK_COLUMNS;
-        struct cpu_lane lanes[PACK_COLUMNS][QUANT_WIDTH];
-        for (int64_t i = 0; i < count * QUANT_WIDTH; i++)
-            lanes[i / QUANT_WIDTH][i % QUANT_WIDTH] =
-                cpu_lane_of(w, job->pieces, job->count, (size_t)(first * QUANT_WIDTH + i));
-        for (int64_t k = 0; k < w->K; k += PACK_INPUTS)
-            for (int64_t i = 0; i < count; i++)
-                good &= job->kernels->pack((unsigned char *)w->data + (size_t)(first + i) * bytes, w->type, lanes[i], k,
-                                           w->K - k < PACK_INPUTS ? w->K - k : PACK_INPUTS);
-    }
-    if (!good) atomic_store_explicit(&job->refused, true, memory_order_relaxed);
+static uint32_t four_bytes(const unsigned char *p) {
+    uint32_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
 }
 
-tempera_status cpu_quant_pack(struct cpu_backend *b, const struct linear_weight *weight,
-                              const struct weight_piece *pieces, int32_t count, tempera_error *err) {
-    struct pack_job job = {.kernels = b->quant, .weight = weight, .pieces = pieces, .count = count};
-    int64_t columns = (int64_t)ceil_div((size_t)weight->N, QUANT_WIDTH);
-    atomic_init(&job.refused, false);
-    pool_run(b->pool, pack_part, &job, cpu_parts(b, columns, (int64_t)QUANT_WIDTH * weight->K));
-    if (atomic_load(&job.refused))
-        return fail(err, TEMPERA_UNSUPPORTED, "weights that are not finite, or too large, cannot be quantised to %s",
-                    weight_type_name(weight->type));
-    return TEMPERA_OK;
+static void put_four(unsigned char *lines, int line, size_t lane, uint32_t word) {
+    memcpy(lines + line * QUANT_LINE + lane * 4, &word, sizeof word);
+}
+
+/* The 32 int8 of one lane; false where one is -128. */
+static bool take_q8(unsigned char *lines, size_t lane, const unsigned char *q) {
+    uint32_t lowest = 0;
+    for (int j = 0; j < 8; j++) {
+        const uint32_t word = four_bytes(q + 4 * j) ^ 0x80808080u; /* q + 128 in each byte */
+        lowest |= (word - 0x01010101u) & ~word & 0x80808080u;      /* not 0 where a byte is 0 */
+        put_four(lines, j, lane, word);
+    }
+    return lowest == 0;
+}
+
+/* Of one lane, lines 0 and 1 from the low halves of the 16 bytes, 2 and 3 from the high ones. */
+static void take_q4(unsigned char *lines, size_t lane, const unsigned char *q) {
+    for (int j = 0; j < 4; j++) {
+        const unsigned char *from = q + 8 * (j % 2);
+        const int shift = j < 2 ? 0 : 4;
+        const uint32_t first = four_bytes(from) >> shift & 0x0f0f0f0fu;
+        const uint32_t second = four_bytes(from + 4) >> shift & 0x0f0f0f0fu;
+        put_four(lines, j, lane, first | second << 4);
+    }
+}
+
+/* One block of a lane. */
+static bool take_block(unsigned char *block, enum weight_type type, size_t lane, const unsigned char *from) {
+    memcpy(block + lane * 2, from, 2);
+    const bool finite = (from[1] & 0x7c) != 0x7c;
+    if (type == WEIGHT_Q8) return take_q8(block + QUANT_SCALES, lane, from + 2) && finite;
+    take_q4(block + QUANT_SCALES, lane, from + 2);
+    return finite;
+}
+
+bool cpu_quant_take(unsigned char *blocks, enum weight_type type, const struct cpu_lane lanes[QUANT_WIDTH], int64_t k,
+                    int64_t count) {
+    unsigned char zeros[SOURCE_BLOCK_Q8] = {0}; /* of a lane beyond the matrix: scale 0, and integers of 0 */
+    if (type == WEIGHT_Q4) memset(zeros + 2, 0x88, SOURCE_BLOCK_Q4 - 2);
+    const size_t bytes = weight_row_bytes(type, SOURCE_BLOCK);
+    bool good = true;
+    for (size_t g = (size_t)k / QUANT_GROUP; g < (size_t)(k + count) / QUANT_GROUP; g++)
+        for (size_t lane = 0; lane < QUANT_WIDTH; lane++)
+            good &= take_block(blocks + g * cpu_quant_block(type), type, lane,
+                               lanes[lane].data ? lanes[lane].data + g * bytes : zeros);
+    return good;
 }
 
 void cpu_quant_read(float *to, const struct linear_weight *w, int32_t n, int64_t k, int64_t count) {

@@ -9,6 +9,8 @@
  * Inputs beyond K count as zeros. Weights whose scale fp16 cannot hold (values that are not finite, or beyond 8·10⁶ in
  * Q8, 4·10⁵ in Q4) are refused.
  *
+ * Blocks of GGUF's Q8_0 and Q4_0 are weights of this format already: their scales and integers are kept as they are.
+ *
  * Inputs of a layer are quantised row by row in the same groups of 32: a = round(x · (127 / max|x|)), e = max|x| / 127
  * in fp32. A group whose largest |x| is below 2^-100 counts as zeros; one that holds NaN or an infinity makes the outputs
  * of its row NaN.
@@ -82,10 +84,11 @@ const struct cpu_quant_kernels *cpu_quant_find(const struct cpu_kernels *kernels
 /* cpu_quant.c. Bytes of the packed matrix; of a row of quantised inputs. */
 size_t cpu_quant_bytes(enum weight_type type, int32_t N, int32_t K);
 size_t cpu_quant_input_bytes(size_t K);
-/* As cpu_linear_pack, cpu_multiply (checked already), and one element range of an embedding: to [count] = inputs k … of
- * row n. */
-tempera_status cpu_quant_pack(struct cpu_backend *b, const struct linear_weight *weight,
-                              const struct weight_piece *pieces, int32_t count, tempera_error *err);
+/* As pack, from lanes of blocks (backend.h), which lose nothing. False: a scale that is not finite, or a q of -128,
+ * which AVX2 cannot multiply with a negative input. */
+bool cpu_quant_take(unsigned char *blocks, enum weight_type type, const struct cpu_lane lanes[QUANT_WIDTH], int64_t k,
+                    int64_t count);
+/* As cpu_multiply (checked already), and one element range of an embedding: to [count] = inputs k … of row n. */
 void cpu_quant_multiply(struct cpu_backend *b, float *out, int64_t out_stride, const float *in, int32_t T,
                         const struct linear_weight *weight, const struct cpu_epilogue *e);
 void cpu_quant_read(float *to, const struct linear_weight *w, int32_t n, int64_t k, int64_t count);

@@ -10,7 +10,8 @@
 
 /* ---- integers: VEC of int32, or 4 · VEC bytes ---------------------------------------------------------------------- */
 
-/* Every target has: sums start at `start` (-zero Σ a); quant_dot adds the four products of bytes of each lane. */
+/* Every target has: sums start at `start` (-zero Σ a); quant_dot adds the four products of bytes of each lane;
+ * quant_integers takes floats that are integers. */
 #if defined(CPU_AVX512)
 enum { QUANT_ROWS = 6 };
 #define QUANT_VECS(R) 2
@@ -20,6 +21,15 @@ CPU_INLINE veci quant_set1(int32_t x) {
 }
 CPU_INLINE veci quant_load(const void *p) {
     return _mm512_loadu_si512(p);
+}
+CPU_INLINE void quant_store(void *p, veci a) {
+    _mm512_storeu_si512(p, a);
+}
+CPU_INLINE veci quant_integers(vec a) {
+    return _mm512_cvtps_epi32(a);
+}
+CPU_INLINE veci quant_join(veci low, veci high, const unsigned shift) {
+    return _mm512_or_si512(low, _mm512_slli_epi32(high, shift));
 }
 CPU_INLINE veci quant_low(veci w) {
     return _mm512_and_si512(w, _mm512_set1_epi8(15));
@@ -66,6 +76,15 @@ CPU_INLINE veci quant_set1(int32_t x) {
 }
 CPU_INLINE veci quant_load(const void *p) {
     return _mm256_loadu_si256(p);
+}
+CPU_INLINE void quant_store(void *p, veci a) {
+    _mm256_storeu_si256(p, a);
+}
+CPU_INLINE veci quant_integers(vec a) {
+    return _mm256_cvtps_epi32(a);
+}
+CPU_INLINE veci quant_join(veci low, veci high, const unsigned shift) {
+    return _mm256_or_si256(low, _mm256_slli_epi32(high, (int)shift));
 }
 CPU_INLINE veci quant_low(veci w) {
     return _mm256_and_si256(w, _mm256_set1_epi8(15));
@@ -115,6 +134,15 @@ CPU_INLINE veci quant_load(const void *p) {
     veci a;
     memcpy(&a, p, sizeof a);
     return a;
+}
+CPU_INLINE void quant_store(void *p, veci a) {
+    memcpy(p, &a, sizeof a);
+}
+CPU_INLINE veci quant_integers(vec a) {
+    return __builtin_convertvector(a, veci);
+}
+CPU_INLINE veci quant_join(veci low, veci high, const unsigned shift) {
+    return low | (veci)((vecu)high << shift);
 }
 CPU_INLINE veci quant_low(veci w) {
     return w & 0x0f0f0f0f;
@@ -292,9 +320,7 @@ static void quant_quantise(unsigned char *tile, int32_t rows, int32_t row, const
 CPU_INLINE void quant_gather(float columns[][PANEL], const struct cpu_lane *lanes, int64_t k, int64_t present,
                              int64_t count) {
     if (pack_contiguous(lanes)) {
-        const size_t size = lanes[0].type == WEIGHT_F32 ? 4 : 2;
-        for (int64_t i = 0; i < present; i++)
-            pack_read(columns[i], lanes[0].data + (size_t)(k + i) * lanes[0].step * size, lanes[0].type, PANEL);
+        pack_columns(columns, lanes, k, present);
         for (int64_t i = present; i < count; i++) memset(columns[i], 0, sizeof columns[i]);
         return;
     }
@@ -346,20 +372,24 @@ CPU_INLINE vec quant_search(const float *x, vec extreme) {
     return vec_select(present, scale, vec_zero());
 }
 
+/* VEC words of four bytes, which are integers below 256 in rows 0, 1, 2 and 3. */
+CPU_INLINE veci quant_words(float bytes[][PANEL], int v) {
+    veci word = quant_integers(vec_load(&bytes[0][v]));
+    CPU_UNROLL for (int i = 1; i < 4; i++) word =
+        quant_join(word, quant_integers(vec_load(&bytes[i][v])), 8 * (unsigned)i);
+    return word;
+}
+
 /* `bytes` [32][16] of half a block's outputs to its lines. */
 CPU_INLINE void quant_write(unsigned char *lines, enum weight_type type, float bytes[][PANEL]) {
-    if (type == WEIGHT_Q8) {
-        for (int j = 0; j < 8; j++)
-            for (int lane = 0; lane < PANEL; lane++)
-                for (int i = 0; i < 4; i++)
-                    lines[j * QUANT_LINE + lane * 4 + i] = (unsigned char)bytes[4 * j + i][lane];
-        return;
+    for (int v = 0; v < PANEL; v += VEC) {
+        unsigned char *to = lines + v * 4;
+        if (type == WEIGHT_Q8)
+            for (int j = 0; j < 8; j++, to += QUANT_LINE) quant_store(to, quant_words(&bytes[4 * j], v));
+        else
+            for (int j = 0; j < 4; j++, to += QUANT_LINE)
+                quant_store(to, quant_join(quant_words(&bytes[8 * j], v), quant_words(&bytes[8 * j + 4], v), 4));
     }
-    for (int j = 0; j < 4; j++)
-        for (int lane = 0; lane < PANEL; lane++)
-            for (int i = 0; i < 4; i++) /* both halves are below 16, so the sum of floats is exact */
-                lines[j * QUANT_LINE + lane * 4 + i] =
-                    (unsigned char)(bytes[8 * j + i][lane] + 16.0f * bytes[8 * j + 4 + i][lane]);
 }
 
 /* One group of 16 lanes, x [32][16], into half a block. */

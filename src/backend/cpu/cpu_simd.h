@@ -124,15 +124,21 @@ CPU_INLINE vec vec_pair_bf16(vec low, vec high) {
 CPU_INLINE void vec_store_f16(uint16_t *p, vec a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
-/* Round to nearest even; NaN stays NaN (as float_to_bf16). */
-CPU_INLINE void vec_store_bf16(uint16_t *p, vec a) {
+/* Bits in the low half of each lane, rounded to nearest even; NaN stays NaN (as float_to_bf16). */
+CPU_INLINE veci vec_bf16_bits(vec a) {
     veci u = _mm512_castps_si512(a);
     veci odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
     veci rounded = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
     veci quiet = _mm512_or_si512(u, _mm512_set1_epi32(0x400000));
     vmask nan = _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
-    veci bits = _mm512_mask_blend_epi32(nan, rounded, quiet);
-    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_srli_epi32(bits, 16)));
+    return _mm512_srli_epi32(_mm512_mask_blend_epi32(nan, rounded, quiet), 16);
+}
+CPU_INLINE void vec_store_bf16(uint16_t *p, vec a) {
+    _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(vec_bf16_bits(a)));
+}
+/* VEC pairs. */
+CPU_INLINE void vec_store_bf16_pairs(uint16_t *p, vec even, vec odd) {
+    _mm512_storeu_si512(p, _mm512_or_si512(vec_bf16_bits(even), _mm512_slli_epi32(vec_bf16_bits(odd), 16)));
 }
 
 #elif defined(CPU_AVX2)
@@ -225,14 +231,20 @@ CPU_INLINE vec vec_load_bf16(const uint16_t *p) {
 CPU_INLINE void vec_store_f16(uint16_t *p, vec a) {
     _mm_storeu_si128((__m128i *)p, _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
-CPU_INLINE void vec_store_bf16(uint16_t *p, vec a) {
+CPU_INLINE veci vec_bf16_bits(vec a) {
     veci u = _mm256_castps_si256(a);
     veci odd = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));
     veci rounded = _mm256_add_epi32(u, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
     vec quiet = _mm256_or_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x400000)));
     vec bits = _mm256_blendv_ps(_mm256_castsi256_ps(rounded), quiet, _mm256_cmp_ps(a, a, _CMP_UNORD_Q));
-    veci high = _mm256_srli_epi32(_mm256_castps_si256(bits), 16);
+    return _mm256_srli_epi32(_mm256_castps_si256(bits), 16);
+}
+CPU_INLINE void vec_store_bf16(uint16_t *p, vec a) {
+    veci high = vec_bf16_bits(a);
     _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1)));
+}
+CPU_INLINE void vec_store_bf16_pairs(uint16_t *p, vec even, vec odd) {
+    _mm256_storeu_si256((__m256i *)p, _mm256_or_si256(vec_bf16_bits(even), _mm256_slli_epi32(vec_bf16_bits(odd), 16)));
 }
 
 #else
@@ -347,6 +359,12 @@ CPU_INLINE void vec_store_f16(uint16_t *p, vec a) {
 }
 CPU_INLINE void vec_store_bf16(uint16_t *p, vec a) {
     for (int i = 0; i < VEC; i++) p[i] = float_to_bf16(a[i]);
+}
+CPU_INLINE void vec_store_bf16_pairs(uint16_t *p, vec even, vec odd) {
+    for (int i = 0; i < VEC; i++) {
+        p[2 * i] = float_to_bf16(even[i]);
+        p[2 * i + 1] = float_to_bf16(odd[i]);
+    }
 }
 #endif
 

@@ -79,6 +79,31 @@ size_t cpu_workspace_bytes(const struct cpu_backend *b, const struct backend_lim
            cpu_sampler_workspace(limits->V, limits->max_branches, limits->max_logits, b->threads);
 }
 
+struct commit_job {
+    unsigned char *slab;
+    size_t bytes;
+    atomic_bool failed;
+};
+
+enum { COMMIT_PAGE = 2 << 20 }; /* no two threads share a huge page */
+
+static void commit_part(void *arg, int part, int parts) {
+    struct commit_job *job = arg;
+    const int64_t pages = (int64_t)ceil_div(job->bytes, COMMIT_PAGE);
+    size_t first = (size_t)cpu_part_start(pages, part, parts) * COMMIT_PAGE;
+    size_t end = (size_t)cpu_part_start(pages, part + 1, parts) * COMMIT_PAGE;
+    if (end > job->bytes) end = job->bytes;
+    if (first < end && !mem_slab_commit(job->slab + first, end - first)) atomic_store(&job->failed, true);
+}
+
+/* mem_slab_commit by all threads: the system clears a page for each at a time. */
+static bool commit(struct cpu_backend *b, void *slab, size_t bytes) {
+    struct commit_job job = {.slab = slab, .bytes = bytes};
+    atomic_init(&job.failed, false);
+    pool_run(b->pool, commit_part, &job, b->threads);
+    return !atomic_load(&job.failed);
+}
+
 tempera_status cpu_prepare(struct backend *backend, const struct backend_limits *limits, tempera_error *err) {
     struct cpu_backend *b = cpu_backend_of(backend);
     if (b->workspace) return fail(err, TEMPERA_INVALID_ARGUMENT, "the backend is already prepared");
@@ -92,7 +117,7 @@ tempera_status cpu_prepare(struct backend *backend, const struct backend_limits 
     b->kv_bytes = kv_bytes;
     b->workspace_bytes = plan.total;
     b->kv = mem_slab(kv_bytes);
-    if (!b->kv || !mem_slab_commit(b->kv, kv_bytes)) return fail_memory(err, kv_bytes, "the KV pages");
+    if (!b->kv || !commit(b, b->kv, kv_bytes)) return fail_memory(err, kv_bytes, "the KV pages");
     unsigned char *base = mem_slab(plan.total);
     b->workspace = (float *)(void *)base;
     b->scratch = mem_array((size_t)b->threads, sizeof *b->scratch);
