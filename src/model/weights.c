@@ -177,20 +177,34 @@ static bool needs_decoding(const struct parameter *p) {
     return false;
 }
 
-/* Output row n in float. */
-static void decode_row(float *out, const struct parameter *p, size_t n) {
+/* Where output row n of a parameter comes from. */
+struct row_place {
+    int32_t source;
+    size_t row;
+};
+
+static struct row_place place_of(const struct parameter *p, size_t n) {
     const struct run *run = p->run;
     for (; n >= run->group * run->groups; run++) n -= run->group * run->groups;
-    const struct source *source = &p->source[run->source];
-    const struct tensor_view *view = source->view;
-    const size_t row = woven_row(source, run->first + n / run->group * run->stride + n % run->group);
-    const size_t bytes = source->cols / dtype_block_elements(view->dtype) * dtype_block_bytes(view->dtype);
-    const unsigned char *data = view->data + row * bytes;
-    if (dtype_is_block(view->dtype)) {
-        blocks_decode(out, view->dtype, data, source->cols);
+    const size_t row = run->first + n / run->group * run->stride + n % run->group;
+    return (struct row_place){run->source, woven_row(&p->source[run->source], row)};
+}
+
+/* Output row n in float; not of a transposed parameter. */
+static void decode_row(float *out, const struct parameter *p, const struct weight_piece *from, size_t n) {
+    const struct row_place at = place_of(p, n);
+    const struct weight_piece *piece = &from[at.source];
+    const struct tensor_view *view = p->source[at.source].view;
+    const size_t K = (size_t)p->K;
+    if (view && dtype_is_block(view->dtype)) {
+        const size_t bytes = K / dtype_block_elements(view->dtype) * dtype_block_bytes(view->dtype);
+        blocks_decode(out, view->dtype, view->data + at.row * bytes, K);
         return;
     }
-    for (size_t i = 0; i < source->cols; i++) out[i] = element(data, weight_type_of(view), i);
+    if (piece->type == WEIGHT_F32)
+        memcpy(out, (const char *)piece->data + at.row * K * sizeof *out, K * sizeof *out);
+    else
+        for (size_t k = 0; k < K; k++) out[k] = element(piece->data, piece->type, at.row * K + k);
 }
 
 enum { DECODED_BYTES = 4 << 20 };
@@ -203,13 +217,14 @@ static size_t decoded_rows(int32_t K) {
 
 /* Decodes and packs some rows at a time, so that no tensor is ever in memory twice. Blocks that are already what the
  * device keeps would be handed on from here as they lie. */
-static tempera_status load_decoded(const struct loader *l, const struct parameter *p, tempera_error *err) {
+static tempera_status load_decoded(const struct loader *l, const struct parameter *p, const struct weight_piece *source,
+                                   tempera_error *err) {
     const struct backend_ops *ops = l->backend->ops;
     const struct linear_weight *whole = target_of(l->weights, p);
     const size_t N = (size_t)p->N, K = (size_t)p->K, step = decoded_rows(p->K);
     for (size_t n = 0, count; n < N; n += count) {
         count = N - n < step ? N - n : step;
-        for (size_t i = 0; i < count; i++) decode_row(l->decoded + i * K, p, n + i);
+        for (size_t i = 0; i < count; i++) decode_row(l->decoded + i * K, p, source, n + i);
         struct linear_weight part = *whole;
         part.data = (char *)whole->data + ops->linear_bytes(l->backend, whole->type, (int32_t)n, p->K);
         part.N = (int32_t)count;
@@ -220,14 +235,20 @@ static tempera_status load_decoded(const struct loader *l, const struct paramete
     return TEMPERA_OK;
 }
 
+static tempera_status pack_matrix(const struct loader *l, const struct parameter *p, const struct weight_piece *source,
+                                  tempera_error *err) {
+    return needs_decoding(p) ? load_decoded(l, p, source, err) : load_matrix(l, p, source, err);
+}
+
+static void forget_sources(const struct loader *l, const struct parameter *p) {
+    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+}
+
 static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
     struct sources sources;
     fetch_sources(l, p, &sources);
-    if (needs_decoding(p))
-        TRY(load_decoded(l, p, err));
-    else
-        TRY(p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
-    for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
+    TRY(p->matrix ? pack_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err));
+    forget_sources(l, p);
     return TEMPERA_OK;
 }
 
@@ -296,5 +317,177 @@ tempera_status weights_load(const struct weights *weights, const struct paramete
     mem_slab_free(l.drawn, drawn);
     mem_free(l.decoded);
     mem_free(l.vector);
+    return status;
+}
+
+/* ---- what packing loses ------------------------------------------------------------------------------------------ */
+
+/* Looks at one matrix at a time: packed as an engine packs it, and read back by the op that looks tokens up, which gives
+ * rows of any packed matrix. */
+enum { COMPARED_ROWS = 256 }; /* at a time: enough work for every thread */
+
+struct comparison {
+    struct loader loader;
+    size_t drawn_bytes;     /* of loader.drawn */
+    struct weights weights; /* with one layer's: all parameters are placed in the first */
+    char *packed;           /* device, packed_bytes: the matrix */
+    size_t packed_bytes;
+    float *looked_up;             /* device, [COMPARED_ROWS, K] */
+    float *mine, *theirs;         /* [COMPARED_ROWS, K]: as packed, as the files have them */
+    size_t room;                  /* bytes of each of the three */
+    int32_t token[COMPARED_ROWS]; /* the rows that are read */
+};
+
+static enum matrix_kind kind_of(const struct parameter *p) {
+    if (p->layer < 0 && p->target == offsetof(struct weights, embed)) return MATRIX_EMBEDDING;
+    if (p->layer < 0) return p->target == offsetof(struct weights, head) ? MATRIX_HEAD : MATRIX_POSITIONS;
+    if (p->target == offsetof(struct layer_weights, qkv)) return MATRIX_QKV;
+    if (p->target == offsetof(struct layer_weights, attention_out)) return MATRIX_ATTENTION_OUT;
+    return p->target == offsetof(struct layer_weights, up) ? MATRIX_UP : MATRIX_DOWN;
+}
+
+/* Rows of a transposed parameter lie side by side in the file, and are read together. */
+static void decode_transposed(float *out, const struct parameter *p, const struct weight_piece *from, size_t n,
+                              size_t count) {
+    const size_t K = (size_t)p->K;
+    struct row_place at[COMPARED_ROWS];
+    for (size_t i = 0; i < count; i++) at[i] = place_of(p, n + i);
+    for (size_t k = 0; k < K; k++)
+        for (size_t i = 0; i < count; i++) {
+            const struct weight_piece *piece = &from[at[i].source];
+            out[i * K + k] = element(piece->data, piece->type, k * piece->source_rows + at[i].row);
+        }
+}
+
+static tempera_status read_packed(struct comparison *c, const struct linear_weight *matrix, size_t n, size_t count,
+                                  tempera_error *err) {
+    struct backend *backend = c->loader.backend;
+    static const int32_t position[COMPARED_ROWS];
+    const struct batch_view view = {.T = (int32_t)count, .token = c->token, .position = position};
+    bool replay;
+    for (size_t i = 0; i < count; i++) c->token[i] = (int32_t)(n + i);
+    TRY(backend->ops->step_begin(backend, &view, &replay, err));
+    TRY(backend->ops->embed(backend, c->looked_up, matrix, NULL, 1, err));
+    TRY(backend->ops->step_end(backend, err));
+    TRY(backend->ops->step_wait(backend, NULL, err));
+    return backend->ops->download(backend, c->mine, c->looked_up, count * (size_t)matrix->K * sizeof *c->mine, err);
+}
+
+/* In double, each of a row's LANES sums over every LANES-th weight, so that the processor adds several at a time. */
+static void compare_rows(struct packing_loss *loss, const float *mine, const float *theirs, size_t count, size_t K) {
+    enum { LANES = 8 };
+    for (size_t i = 0; i < count; i++, mine += K, theirs += K) {
+        double squares[LANES] = {0}, errors[LANES] = {0};
+        size_t k = 0;
+        for (; k + LANES <= K; k += LANES)
+            for (size_t lane = 0; lane < LANES; lane++) {
+                const double w = (double)theirs[k + lane], error = (double)mine[k + lane] - w;
+                squares[lane] += w * w;
+                errors[lane] += error * error;
+            }
+        for (; k < K; k++) {
+            const double w = (double)theirs[k], error = (double)mine[k] - w;
+            squares[0] += w * w;
+            errors[0] += error * error;
+        }
+        for (size_t lane = 0; lane < LANES; lane++) {
+            loss->squares += squares[lane];
+            loss->errors += errors[lane];
+        }
+    }
+}
+
+static tempera_status compare_matrix(struct comparison *c, struct packing_loss *loss, const struct parameter *listed,
+                                     enum weight_type type, tempera_error *err) {
+    struct parameter p = *listed;
+    struct sources sources;
+    const size_t N = (size_t)p.N, K = (size_t)p.K;
+    fetch_sources(&c->loader, &p, &sources);
+    if (p.layer > 0) p.layer = 0;
+    place(&c->weights, &p, c->packed, packed_type(&p, type));
+    const struct linear_weight *matrix = target_of(&c->weights, &p);
+    TRY(pack_matrix(&c->loader, &p, sources.tensor, err));
+    for (size_t n = 0, count; n < N; n += count) {
+        count = N - n < COMPARED_ROWS ? N - n : COMPARED_ROWS;
+        TRY(read_packed(c, matrix, n, count, err));
+        if (p.transposed)
+            decode_transposed(c->theirs, &p, sources.tensor, n, count);
+        else
+            for (size_t i = 0; i < count; i++) decode_row(c->theirs + i * K, &p, sources.tensor, n + i);
+        compare_rows(loss, c->mine, c->theirs, count, K);
+    }
+    loss->type = matrix->type;
+    loss->matrices++;
+    loss->weights += (int64_t)(N * K);
+    forget_sources(&c->loader, &p);
+    return TEMPERA_OK;
+}
+
+/* A model of which only this is real: that a step looks up COMPARED_ROWS tokens. */
+static const struct backend_limits lookup_limits = {.L = 1,
+                                                    .D = 16,
+                                                    .H = 1,
+                                                    .Hkv = 1,
+                                                    .Dh = 16,
+                                                    .F = 16,
+                                                    .V = 16,
+                                                    .context = COMPARED_ROWS,
+                                                    .max_tokens = COMPARED_ROWS,
+                                                    .max_logits = 1,
+                                                    .max_branches = 1,
+                                                    .pages = 1};
+
+static tempera_status comparison_prepare(struct comparison *c, const struct parameter_list *list, enum weight_type type,
+                                         tempera_error *err) {
+    struct backend *backend = c->loader.backend;
+    struct backend_limits limits = lookup_limits;
+    size_t vector, decoded, width = 0;
+    loader_sizes(&c->loader, list, &c->drawn_bytes, &vector, &decoded);
+    for (size_t i = 0; i < list->count; i++) {
+        const struct parameter *p = &list->items[i];
+        if (!p->matrix) continue;
+        const size_t bytes = backend->ops->linear_bytes(backend, packed_type(p, type), p->N, p->K);
+        if (bytes > c->packed_bytes) c->packed_bytes = bytes;
+        if ((size_t)p->K > width) width = (size_t)p->K;
+    }
+    if (!size_mul(width, COMPARED_ROWS * sizeof(float), &c->room)) return fail_memory(err, width, "rows of weights");
+    c->weights.layer = mem_array(1, sizeof *c->weights.layer);
+    c->loader.decoded = mem_alloc(decoded);
+    if (!c->loader.set) c->loader.drawn = mem_slab(c->drawn_bytes);
+    c->mine = mem_alloc(c->room);
+    c->theirs = mem_alloc(c->room);
+    c->packed = backend->ops->alloc(backend, c->packed_bytes);
+    c->looked_up = backend->ops->alloc(backend, c->room);
+    if (!c->weights.layer || !c->loader.decoded || (!c->loader.set && !c->loader.drawn) || !c->mine || !c->theirs ||
+        !c->packed || !c->looked_up)
+        return fail_memory(err, c->packed_bytes + c->drawn_bytes + decoded + 3 * c->room, "comparing weights");
+    limits.type = type;
+    return backend->ops->prepare(backend, &limits, err);
+}
+
+static void comparison_release(struct comparison *c) {
+    const struct backend_ops *ops = c->loader.backend->ops;
+    ops->free(c->loader.backend, c->looked_up, c->room);
+    ops->free(c->loader.backend, c->packed, c->packed_bytes);
+    mem_slab_free(c->loader.drawn, c->drawn_bytes);
+    mem_free(c->theirs);
+    mem_free(c->mine);
+    mem_free(c->loader.decoded);
+    mem_free(c->weights.layer);
+}
+
+tempera_status weights_packing_loss(struct packing_loss losses[MATRIX_KINDS], const struct parameter_list *list,
+                                    const struct tensor_set *set, const struct random_weights *random,
+                                    struct backend *backend, enum weight_type type, tempera_error *err) {
+    struct comparison c = {.loader = {.set = set, .random = random, .backend = backend}};
+    struct packing_loss sums[MATRIX_KINDS] = {{0}};
+    c.loader.weights = &c.weights;
+    tempera_status status = comparison_prepare(&c, list, type, err);
+    for (size_t i = 0; status == TEMPERA_OK && i < list->count; i++) {
+        const struct parameter *p = &list->items[i];
+        if (p->matrix) status = compare_matrix(&c, &sums[kind_of(p)], p, type, err);
+    }
+    comparison_release(&c);
+    if (status == TEMPERA_OK) memcpy(losses, sums, sizeof sums);
     return status;
 }
