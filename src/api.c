@@ -259,6 +259,20 @@ tempera_status tempera_plan_make(const tempera_model *model, const tempera_engin
     return TEMPERA_OK;
 }
 
+const char *tempera_matrix_name(tempera_matrix matrix) {
+    static const char *const names[] = {"embedding",       "positions",        "qkv", "attention out",
+                                        "feed-forward in", "feed-forward out", "head"};
+    return (size_t)matrix < sizeof names / sizeof *names ? names[matrix] : "unknown";
+}
+
+tempera_status tempera_weight_errors(const tempera_model *model, const tempera_engine_options *options,
+                                     tempera_weight_error *errors, tempera_error *err) {
+    TRY(need(model, "model", err));
+    TRY(need(options, "options", err));
+    TRY(need(errors, "errors", err));
+    return engine_weight_errors(errors, model->model, options, err);
+}
+
 tempera_status tempera_engine_open(const tempera_model *model, const tempera_engine_options *options,
                                    tempera_engine **engine, tempera_error *err) {
     TRY(need(model, "model", err));

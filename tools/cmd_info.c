@@ -4,6 +4,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "info_loss.h"
 #include "json_writer.h"
 #include "output.h"
 #include "sampling_args.h"
@@ -11,6 +12,8 @@
 struct info_args {
     struct common_args common;
     struct text_list words;
+    struct score_source source;
+    const char *against;
     int32_t batch;
 };
 
@@ -25,12 +28,29 @@ static const struct arg info_args_table[] = {
      .high = 65536},
 };
 
+static const struct arg info_against_args[] = {
+    {.name = "against",
+     .kind = ARG_CHOICE,
+     .offset = offsetof(struct info_args, against),
+     .meta = "TYPE",
+     .text = "weights that the text is scored with for comparison",
+     .initial = "f32",
+     .choices = "auto|f32|bf16|f16|q8|q4"},
+};
+
 static const char notes[] =
     "The plan is what an engine with these flags allocates, computed without loading the weights: weights as they "
-    "are packed on the device, keys and values, activations, sampler workspace, and host memory.";
+    "are packed on the device, keys and values, activations, sampler workspace, and host memory.\n"
+    "With --dtype q8 or q4 all weights are quantised once, and the table tells what they lose against the file's: the "
+    "root of the mean squared error, over that of the weights, and as signal to noise. With a text (--file, --text or "
+    "--ids) it is scored with both types of weights, as score --against does.\n"
+    "--json: loss: {matrices: [{kind, dtype, matrices, weights, relative_rms_error, signal_to_noise_db}], all: {...}, "
+    "text: {count, perplexity, against: {dtype, perplexity, perplexity_ratio, low, high}}}; null for the signal to "
+    "noise of weights without error.";
 
 static const char examples[] = "  tempera info\n"
-                               "  tempera info ~/models/llama --dtype bf16 --context 4096 --batch 16\n";
+                               "  tempera info ~/models/llama --dtype bf16 --context 4096 --batch 16\n"
+                               "  tempera info ~/models/llama --dtype q4 --file book.txt --stride 256\n";
 
 static const char *const devices[] = {"cpu", "cuda", "simt"};
 enum { DEVICES = sizeof devices / sizeof *devices };
@@ -209,12 +229,13 @@ static void devices_json(struct json *j, const struct device_plan *plans) {
 /* ---- the command ---- */
 
 static void print_json(const struct session *session, const struct setting_list *recommended,
-                       const struct device_plan *plans) {
+                       const struct device_plan *plans, const struct weight_losses *losses) {
     struct json j = {0};
     json_object(&j, NULL);
     model_json(&j, &session->info);
     settings_json(&j, &recommended->items[0], &recommended->sources[0]);
     plan_json(&j, &session->plan);
+    if (losses) weight_losses_json(&j, losses);
     devices_json(&j, plans);
     json_text(&j, "build", tempera_build());
     json_end(&j);
@@ -223,43 +244,63 @@ static void print_json(const struct session *session, const struct setting_list 
     strbuf_free(&j.out);
 }
 
-static void print_text(const struct session *session, const struct device_plan *plans) {
+static void print_text(const struct session *session, const struct device_plan *plans,
+                       const struct weight_losses *losses) {
     struct strbuf text = {0};
     model_text(&text, &session->info);
     sampling_text(&text, session);
     plan_text(&text, &session->plan);
+    if (losses) weight_losses_print(&text, losses, session->plan.dtype);
     devices_text(&text, plans);
     output_buf(&text);
     strbuf_free(&text);
 }
 
-static int print_info(const struct info_args *args, struct session *session) {
+static int print_info(const struct info_args *args, struct session *session, struct score_input *input) {
     static const struct sampling_args no_flags;
     struct setting_list recommended = {0};
     struct device_plan plans[DEVICES];
+    struct weight_losses losses, *lost = dtype_is_quantised(args->common.dtype) ? &losses : NULL;
     tempera_error err;
     tempera_engine_options options = options_of(args);
     if (tempera_plan_make(session->model, &options, &session->plan, &err) != TEMPERA_OK) return complain_error(&err);
-    int status = setting_list_make(&recommended, &no_flags, session->model);
+    int status = lost ? weight_losses_measure(lost, session, &options) : EXIT_DONE;
+    if (!status && score_given(&args->source))
+        status = weight_losses_score(lost, session, &args->common, &args->source, input, args->against);
+    if (!status) status = setting_list_make(&recommended, &no_flags, session->model);
     if (!status) {
         plan_devices(session, args, plans);
         if (args->common.json)
-            print_json(session, &recommended, plans);
+            print_json(session, &recommended, plans, lost);
         else
-            print_text(session, plans);
+            print_text(session, plans, lost);
     }
     setting_list_free(&recommended);
     return status;
 }
 
+static int check_flags(struct info_args *args) {
+    const bool text = score_given(&args->source) > 0;
+    if (args->words.count + (args->common.model != NULL) > 1) return complain(EXIT_USAGE, "info: one model at a time");
+    if (text && !dtype_is_quantised(args->common.dtype))
+        return complain(EXIT_USAGE, "info: a text shows what quantised weights lose: it needs --dtype q8 or q4");
+    if (!text && args->against) return complain(EXIT_USAGE, "info: --against needs a text: --file, --text or --ids");
+    if (!args->against) args->against = "f32";
+    if (args->words.count) args->common.model = args->words.items[0];
+    return EXIT_DONE;
+}
+
 static int info_run(void *user) {
     struct info_args *args = user;
     struct session session = {0};
-    if (args->words.count + (args->common.model != NULL) > 1) return complain(EXIT_USAGE, "info: one model at a time");
-    if (args->words.count) args->common.model = args->words.items[0];
-    int status = session_open(&session, &args->common);
-    if (!status) status = print_info(args, &session);
+    struct score_input input = {{0}, {0}};
+    progress_allow(!args->common.quiet);
+    int status = check_flags(args);
+    if (!status && score_given(&args->source)) status = score_read(&args->source, "info", &input);
+    if (!status) status = session_open(&session, &args->common);
+    if (!status) status = print_info(args, &session, &input);
     session_close(&session);
+    score_input_free(&input);
     return status;
 }
 
@@ -273,6 +314,9 @@ int cmd_info(int argc, char **argv) {
         .examples = examples,
         .positional = &args.words,
         .groups = {{"Plan", info_args_table, sizeof info_args_table / sizeof *info_args_table, &args},
+                   {"Text, for a quantised --dtype", score_source_args,
+                    sizeof score_source_args / sizeof *score_source_args, &args.source},
+                   {"Comparison", info_against_args, 1, &args},
                    COMMON_GROUPS(&args.common)}};
     return args_run(&command, argc, argv, info_run, &args);
 }

@@ -6,49 +6,19 @@
 #include "commands.h"
 #include "common.h"
 #include "figures.h"
-#include "input.h"
 #include "json_writer.h"
 #include "output.h"
 #include "sampling_args.h"
 #include "score_choices.h"
-#include "sweep/inference.h"
+#include "score_text.h"
 
 struct score_args {
     struct common_args common;
     struct sampling_args sampling;
     struct choice_args choice;
-    struct text_list words, texts, files, ids;
+    struct score_source source;
     const char *against;
-    int32_t stride;
-    bool no_special, plain, summary;
-};
-
-static const struct arg score_text_args[] = {
-    {.name = "text",
-     .kind = ARG_TEXTS,
-     .offset = offsetof(struct score_args, texts),
-     .meta = "TEXT",
-     .text = "the text; also without the flag"},
-    {.name = "file",
-     .letter = 'f',
-     .kind = ARG_TEXTS,
-     .offset = offsetof(struct score_args, files),
-     .meta = "FILE",
-     .text = "the whole file is the text; - = standard input"},
-    {.name = "ids",
-     .letter = 'i',
-     .kind = ARG_TEXTS,
-     .offset = offsetof(struct score_args, ids),
-     .meta = "IDS",
-     .text = "token ids, \"1 2 3\", used as they are"},
-    {.name = "no-special",
-     .kind = ARG_FLAG,
-     .offset = offsetof(struct score_args, no_special),
-     .text = "do not add what the tokenizer puts around a text (a begin-of-text token ...)"},
-    {.name = "plain",
-     .kind = ARG_FLAG,
-     .offset = offsetof(struct score_args, plain),
-     .text = "text that spells a special token, such as <|endoftext|>, is ordinary text"},
+    bool summary;
 };
 
 static const struct arg score_how_args[] = {
@@ -62,14 +32,6 @@ static const struct arg score_how_args[] = {
      .offset = offsetof(struct score_args, choice.single),
      .meta = "TEXT",
      .text = "one more continuation; for those that hold a |"},
-    {.name = "stride",
-     .kind = ARG_INT,
-     .offset = offsetof(struct score_args, stride),
-     .meta = "N",
-     .text = "score a text longer than the context in windows that move on by N tokens; 0 = refuse it",
-     .initial = "0",
-     .low = 0,
-     .high = INT32_MAX},
     {.name = "against",
      .kind = ARG_CHOICE,
      .offset = offsetof(struct score_args, against),
@@ -102,86 +64,6 @@ static const char examples[] = "  tempera score \"The cat sat on the mat.\"\n"
                                "  tempera score \"Once upon a time\" --temperature 0.7 --top-k 40 --json\n"
                                "  tempera score --file book.txt --stride 256 --summary --dtype q4 --against f32\n";
 
-/* ---- input ---- */
-
-struct score_input {
-    struct text text; /* bytes NULL: ids were given */
-    struct prompt ids;
-};
-
-static int read_input(const struct score_args *args, struct score_input *input) {
-    size_t given = args->words.count + args->texts.count + args->files.count + args->ids.count;
-    if (given > 1) return complain(EXIT_USAGE, "score: one text at a time, got %zu", given);
-    if (given == 0 && terminal_is(stdin))
-        return complain(EXIT_USAGE, "score: no text given (see tempera score --help)");
-    if (args->ids.count) return parse_ids(args->ids.items[0], "--ids", &input->ids) ? EXIT_DONE : EXIT_USAGE;
-    if (args->files.count || given == 0) return read_text(given ? args->files.items[0] : "-", &input->text);
-    const char *text = args->words.count ? args->words.items[0] : args->texts.items[0];
-    if (strcmp(text, "-") == 0) return read_text("-", &input->text);
-    input->text = (struct text){xdup(text, strlen(text)), strlen(text)};
-    return EXIT_DONE;
-}
-
-/* ---- scoring ---- */
-
-struct loss;
-
-struct scored {
-    const struct session *session;
-    const struct prompt *ids;
-    const struct setting_list *settings; /* NULL: the plain model */
-    size_t rows;                         /* settings, or 1 */
-    size_t windows;
-    tempera_token_stat *stats; /* [rows][ids->count] */
-    const struct loss *loss;   /* NULL: not asked for */
-};
-
-/* What weights of one type lose against those of another, on one text. */
-struct loss {
-    char dtype[8]; /* of the other */
-    double perplexity;
-    struct estimate difference; /* log-probability of a token, less the other's; its units are stretches of the text */
-};
-
-/* Tokens begin … end-1 in one pass; keeps the figures of those from `from` on. */
-static int score_window(struct scored *scored, size_t begin, size_t end, size_t from) {
-    tempera_error err;
-    size_t length = end - begin;
-    const tempera_sampling *settings = scored->settings ? scored->settings->items : NULL;
-    tempera_token_stat *stats = xarray(scored->rows * length, sizeof *stats);
-    int status = EXIT_DONE;
-    if (tempera_score(scored->session->engine, scored->ids->ids + begin, length, settings, settings ? scored->rows : 0,
-                      stats, &err) == TEMPERA_OK) {
-        for (size_t s = 0; s < scored->rows; s++)
-            memcpy(scored->stats + s * scored->ids->count + from, stats + s * length + (from - begin),
-                   (end - from) * sizeof *stats);
-        scored->windows++;
-    } else if (!interrupted()) {
-        status = complain_error(&err);
-    }
-    free(stats);
-    return status ? status : interrupted() ? EXIT_INTERRUPTED : EXIT_DONE;
-}
-
-static int score_all(struct scored *scored, int32_t stride) {
-    size_t count = scored->ids->count, context = (size_t)scored->session->plan.context;
-    if (count <= context) return score_window(scored, 0, count, 0);
-    if (stride == 0)
-        return complain(EXIT_FAILED, "the text has %zu tokens and the context %zu; --stride N scores it in windows",
-                        count, context);
-    if ((size_t)stride >= context)
-        return complain(EXIT_USAGE, "--stride: expected less than the context of %zu tokens, got %d", context, stride);
-    size_t done = 0;
-    for (size_t begin = 0; done < count; begin += (size_t)stride) {
-        size_t end = begin + context < count ? begin + context : count;
-        int status = score_window(scored, begin, end, done);
-        if (status) return status;
-        done = end;
-        progress_show("%zu of %zu tokens", done, count);
-    }
-    return EXIT_DONE;
-}
-
 /* ---- totals ---- */
 
 struct total {
@@ -202,80 +84,11 @@ static struct total total_of(const struct scored *scored, size_t row) {
     return total;
 }
 
-static double perplexity(double logprob, size_t count) {
-    return count ? exp(-logprob / (double)count) : (double)NAN;
-}
-
 /* NaN when part of the text was not scored or ids were given. */
 static double bits_per_byte(const struct scored *scored, const struct score_input *input, const struct total *total) {
     bool whole = input->text.length > 0 && total->count + 1 == scored->ids->count &&
                  tempera_is_special(scored->session->model, scored->ids->ids[0]);
     return whole ? -total->logprob / log(2) / (double)input->text.length : (double)NAN;
-}
-
-/* ---- what a type of weights loses ---- */
-
-/* Tokens depend on those before them: their differences are taken together in stretches, each with its share of the
- * tokens, so that the mean is that of all tokens. */
-static struct estimate mean_difference(const tempera_token_stat *a, const tempera_token_stat *b, size_t count) {
-    enum { STRETCH = 32 };
-    size_t scored = count - 1, units = (scored + STRETCH - 1) / STRETCH;
-    double *values = xarray(units, sizeof *values);
-    for (size_t i = 0; i < scored; i++)
-        values[i / STRETCH] += ((double)a[i + 1].logprob - (double)b[i + 1].logprob) * (double)units / (double)scored;
-    struct resamples *resamples = resamples_new();
-    struct estimate estimate = estimate_mean(resamples, values, units);
-    resamples_free(resamples);
-    free(values);
-    return estimate;
-}
-
-static double perplexity_of(const tempera_token_stat *stats, size_t count) {
-    double sum = 0;
-    for (size_t i = 1; i < count; i++) sum += (double)stats[i].logprob;
-    return perplexity(sum, count - 1);
-}
-
-static int start_engine(struct session *session, const struct score_args *args, const char *dtype, size_t settings);
-
-/* Scores again with other weights; the session keeps the plan of the first. */
-static int measure_loss(struct loss *loss, const struct scored *scored, const struct score_args *args,
-                        struct session *session) {
-    const tempera_plan plan = session->plan;
-    struct scored again = {.session = session, .ids = scored->ids, .rows = 1};
-    size_t count = scored->ids->count;
-    session_stop(session);
-    int status = start_engine(session, args, args->against, 1);
-    if (status) return status;
-    memcpy(loss->dtype, session->plan.dtype, sizeof loss->dtype);
-    again.stats = xarray(count, sizeof *again.stats);
-    status = score_all(&again, args->stride);
-    if (!status && count > 1) {
-        loss->perplexity = perplexity_of(again.stats, count);
-        loss->difference = mean_difference(scored->stats, again.stats, count);
-    }
-    free(again.stats);
-    session->plan = plan;
-    return status;
-}
-
-static void print_loss(struct strbuf *out, const struct loss *loss, const char *dtype) {
-    const struct estimate *d = &loss->difference;
-    if (isnan(d->mean)) return; /* nothing was scored */
-    strbuf_printf(out, "%s against %s: perplexity %.4f there, %.4f times that here", dtype, loss->dtype,
-                  loss->perplexity, exp(-d->mean));
-    if (!isnan(d->low)) strbuf_printf(out, " (95%% %.4f to %.4f)", exp(-d->high), exp(-d->low));
-    strbuf_char(out, '\n');
-}
-
-static void loss_json(struct json *j, const struct loss *loss) {
-    json_object(j, "against");
-    json_text(j, "dtype", loss->dtype);
-    json_double(j, "perplexity", loss->perplexity);
-    json_double(j, "perplexity_ratio", exp(-loss->difference.mean));
-    json_double(j, "low", exp(-loss->difference.high));
-    json_double(j, "high", exp(-loss->difference.low));
-    json_end(j);
 }
 
 /* ---- text ---- */
@@ -317,7 +130,8 @@ static void print_tokens(struct strbuf *out, const struct scored *scored) {
     strbuf_char(out, '\n');
 }
 
-static void print_totals(struct strbuf *out, const struct scored *scored, const struct score_input *input) {
+static void print_totals(struct strbuf *out, const struct scored *scored, const struct score_input *input,
+                         const struct loss *loss) {
     struct total total = total_of(scored, 0);
     double bits = bits_per_byte(scored, input, &total);
     strbuf_printf(out, "%zu tokens scored, total log-probability %.4f, perplexity %.4f", total.count, total.logprob,
@@ -325,7 +139,7 @@ static void print_totals(struct strbuf *out, const struct scored *scored, const 
     if (!isnan(bits)) strbuf_printf(out, ", %.4f bits per byte", bits);
     if (scored->windows > 1) strbuf_printf(out, " (%zu windows)", scored->windows);
     strbuf_char(out, '\n');
-    if (scored->loss) print_loss(out, scored->loss, scored->session->plan.dtype);
+    if (loss) loss_print(out, loss, scored->session->plan.dtype);
     for (size_t s = 0; scored->settings && s < scored->rows; s++) {
         total = total_of(scored, s);
         strbuf_printf(out, "setting %zu (", s);
@@ -383,7 +197,8 @@ static void json_settings(struct json *j, const struct scored *scored) {
     json_end(j);
 }
 
-static void print_json(const struct scored *scored, const struct score_input *input, bool summary) {
+static void print_json(const struct scored *scored, const struct score_input *input, const struct loss *loss,
+                       bool summary) {
     struct json j = {0};
     struct total total = total_of(scored, 0);
     json_object(&j, NULL);
@@ -393,7 +208,7 @@ static void print_json(const struct scored *scored, const struct score_input *in
     json_uint(&j, "count", total.count);
     json_double(&j, "bits_per_byte", bits_per_byte(scored, input, &total));
     json_uint(&j, "windows", scored->windows);
-    if (scored->loss) loss_json(&j, scored->loss);
+    if (loss) loss_json(&j, loss);
     if (scored->settings) json_settings(&j, scored);
     session_json(&j, scored->session);
     json_end(&j);
@@ -404,17 +219,6 @@ static void print_json(const struct scored *scored, const struct score_input *in
 
 /* ---- the command ---- */
 
-/* A step scores as many positions as the plan has rows of logits and branches for. */
-static int start_engine(struct session *session, const struct score_args *args, const char *dtype, size_t settings) {
-    enum { POSITIONS = 64, MOST_BRANCHES = 1048576 };
-    tempera_engine_options options = session_options(&args->common);
-    options.dtype = dtype;
-    size_t branches = settings * POSITIONS;
-    options.max_rows = POSITIONS;
-    options.max_branches = branches < MOST_BRANCHES ? (int32_t)branches : MOST_BRANCHES;
-    return session_start(session, &options);
-}
-
 static int score_text(const struct score_args *args, struct session *session, struct score_input *input,
                       const struct setting_list *settings) {
     bool filtered = sampling_args_given(&args->sampling);
@@ -422,29 +226,25 @@ static int score_text(const struct score_args *args, struct session *session, st
                             .ids = &input->ids,
                             .settings = filtered ? settings : NULL,
                             .rows = filtered ? settings->count : 1};
-    if (!input->ids.ids) {
-        int status = encode_text(session->model, &input->text, args->no_special, args->plain, &input->ids);
-        if (status) return status;
-    }
-    if (input->ids.count == 0) return complain(EXIT_FAILED, "the text is empty: there is nothing to score");
-    int status = start_engine(session, args, args->common.dtype, scored.rows);
+    int status = score_encode(session, &args->source, input);
+    if (!status) status = score_start(session, &args->common, args->common.dtype, scored.rows);
     if (status) return status;
     scored.stats = xarray(scored.rows * input->ids.count, sizeof *scored.stats);
-    struct loss loss = {.perplexity = NAN, .difference = {.mean = NAN, .low = NAN, .high = NAN}};
-    status = score_all(&scored, args->stride);
+    struct loss loss, *lost = NULL;
+    status = score_all(&scored, args->source.stride);
     if (!status && args->common.stats && !args->common.quiet)
         figures_print(session, &(struct run_figures){0, 0}, NULL, true);
     if (!status && args->against) {
-        status = measure_loss(&loss, &scored, args, session);
-        scored.loss = &loss;
+        status = loss_measure(&loss, &scored, args->source.stride, &args->common, args->against);
+        lost = &loss;
     }
     if (!status) {
         struct strbuf out = {0};
         if (args->common.json) {
-            print_json(&scored, input, args->summary);
+            print_json(&scored, input, lost, args->summary);
         } else {
             if (!args->summary) print_tokens(&out, &scored);
-            print_totals(&out, &scored, input);
+            print_totals(&out, &scored, input, lost);
             output_buf(&out);
         }
         strbuf_free(&out);
@@ -458,9 +258,10 @@ static int rank_choices(const struct score_args *args, struct session *session, 
     size_t count = choices_split(&args->choice, &choices);
     int status = EXIT_DONE;
     if (count < 2) status = complain(EXIT_USAGE, "--choices: at least two are needed: \"A|B\"");
-    if (!status) status = start_engine(session, args, args->common.dtype, 1);
+    if (!status) status = score_start(session, &args->common, args->common.dtype, 1);
     if (!status)
-        status = choices_rank(session, &input->text, choices, count, args->no_special, args->plain, args->common.json);
+        status = choices_rank(session, &input->text, choices, count, args->source.no_special, args->source.plain,
+                              args->common.json);
     for (size_t i = 0; i < count; i++) free(choices[i]);
     free((void *)choices);
     return status;
@@ -469,7 +270,7 @@ static int rank_choices(const struct score_args *args, struct session *session, 
 static int check_flags(const struct score_args *args, bool choose) {
     if (!choose) return EXIT_DONE;
     if (sampling_args_given(&args->sampling)) return complain(EXIT_USAGE, "--choices does not go with sampling flags");
-    if (args->ids.count || args->stride || args->summary || args->against)
+    if (args->source.ids.count || args->source.stride || args->summary || args->against)
         return complain(EXIT_USAGE, "--choices does not go with --ids, --stride, --summary or --against");
     return EXIT_DONE;
 }
@@ -482,14 +283,13 @@ static int score_run(void *user) {
     struct setting_list settings = {0};
     progress_allow(!args->common.quiet);
     int status = check_flags(args, choose);
-    if (!status) status = read_input(args, &input);
+    if (!status) status = score_read(&args->source, "score", &input);
     if (!status) status = session_open(&session, &args->common);
     if (!status) status = setting_list_make(&settings, &args->sampling, session.model);
     if (!status) status = choose ? rank_choices(args, &session, &input) : score_text(args, &session, &input, &settings);
     session_close(&session);
     setting_list_free(&settings);
-    free(input.text.bytes);
-    free(input.ids.ids);
+    score_input_free(&input);
     return status;
 }
 
@@ -501,8 +301,8 @@ int cmd_score(int argc, char **argv) {
         .synopsis = "[--model DIR] [TEXT] [flags]",
         .notes = notes,
         .examples = examples,
-        .positional = &args.words,
-        .groups = {{"Text", score_text_args, sizeof score_text_args / sizeof *score_text_args, &args},
+        .positional = &args.source.words,
+        .groups = {{"Text", score_source_args, sizeof score_source_args / sizeof *score_source_args, &args.source},
                    {"Scoring", score_how_args, sizeof score_how_args / sizeof *score_how_args, &args},
                    SAMPLING_FILTER_GROUPS(&args.sampling),
                    COMMON_GROUPS(&args.common)}};

@@ -6,7 +6,7 @@
 # Steps: release build (with nvcc, of the CUDA module too) and tests; layers; format (where clang-format is installed); with
 # nvcc, the kernels' static report; the same tests under the address and undefined-behaviour sanitizers; with the CUDA
 # toolkit's headers, the kernels' tests under the race checker; the thread sanitizer's programs; each fuzz target for
-# TEMPERA_FUZZ_SECONDS (30).
+# TEMPERA_FUZZ_SECONDS (15).
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
@@ -168,7 +168,7 @@ say "thread sanitizer"
 build tsan -DTEMPERA_BENCH=OFF && run_ctest tsan
 
 say "fuzzing"
-fuzz_seconds=${TEMPERA_FUZZ_SECONDS:-30}
+fuzz_seconds=${TEMPERA_FUZZ_SECONDS:-15}
 fuzz_one() { # program; its corpus is tests/fuzz/corpus/NAME, new inputs stay in the build folder
     local name=${1##*/} found log
     log=$PWD/$logs/$name.log

@@ -145,6 +145,36 @@ typedef struct tempera_plan {
 tempera_status tempera_plan_make(const tempera_model *model, const tempera_engine_options *options, tempera_plan *plan,
                                  tempera_error *err);
 
+/* A model's matrices by what they do. */
+typedef enum tempera_matrix {
+    TEMPERA_MATRIX_EMBEDDING, /* of tokens; where the head is tied it is this one too */
+    TEMPERA_MATRIX_POSITIONS, /* learned ones */
+    TEMPERA_MATRIX_QKV,
+    TEMPERA_MATRIX_ATTENTION_OUT,
+    TEMPERA_MATRIX_FF_IN, /* feed-forward, the gate included */
+    TEMPERA_MATRIX_FF_OUT,
+    TEMPERA_MATRIX_HEAD,
+    TEMPERA_MATRIX_KINDS
+} tempera_matrix;
+const char *tempera_matrix_name(tempera_matrix matrix); /* "embedding", "positions", "qkv", "attention out", … */
+
+/* What the weights of one kind of matrix lose when they are packed. The relative root-mean-square error is
+ * sqrt(errors / squares), the signal-to-noise ratio 10 log10(squares / errors) dB. */
+typedef struct tempera_weight_error {
+    const char *dtype;         /* as packed: with "q4" embedding, positions and head are "q8"; "" when there are none */
+    int64_t matrices, weights; /* how many; 0: the model has none of this kind */
+    double squares;            /* sum of w * w over the weights w of the files */
+    double errors;             /* sum of (packed w - w) * (packed w - w) */
+} tempera_weight_error;
+
+/* The errors of all kinds of matrices (errors [TEMPERA_MATRIX_KINDS]), of the weights as an engine with these options
+ * packs them, measured on all of them in double precision. Vectors (biases, norms) are never rounded and not counted.
+ * Quantised files (GGUF) count with the values that their blocks stand for. Packs one matrix at a time: about as long as
+ * opening an engine, with memory for the largest matrix as packed. Fails where tempera_engine_open would refuse the dtype,
+ * the device or the weights. Any thread. */
+tempera_status tempera_weight_errors(const tempera_model *model, const tempera_engine_options *options,
+                                     tempera_weight_error *errors, tempera_error *err);
+
 /* Allocates everything the plan says and packs the weights. The model must outlive the engine. */
 tempera_status tempera_engine_open(const tempera_model *model, const tempera_engine_options *options,
                                    tempera_engine **engine, tempera_error *err);

@@ -201,6 +201,31 @@ tempera_status engine_plan(tempera_plan *plan, const struct model *model, const 
     return status;
 }
 
+tempera_status engine_weight_errors(tempera_weight_error errors[TEMPERA_MATRIX_KINDS], const struct model *model,
+                                    const tempera_engine_options *options, tempera_error *err) {
+    _Static_assert((int)TEMPERA_MATRIX_KINDS == (int)MATRIX_KINDS, "the kinds are those of the model");
+    struct backend *backend = NULL;
+    struct packing_loss losses[MATRIX_KINDS];
+    enum weight_type type;
+    char note[BACKEND_NOTE_BYTES];
+    TRY(check_options(options, err));
+    TRY(open_backend(&backend, note, model, options, err));
+    struct backend_info info;
+    backend->ops->info(backend, &info);
+    tempera_status status = find_weight_type(options->dtype, model, info.quantised, &type, err);
+    if (status == TEMPERA_OK) status = model_packing_loss(losses, model, backend, type, err);
+    backend->ops->close(backend);
+    for (int kind = 0; status == TEMPERA_OK && kind < TEMPERA_MATRIX_KINDS; kind++) {
+        const struct packing_loss *loss = &losses[kind];
+        errors[kind] = (tempera_weight_error){.dtype = loss->matrices ? weight_type_name(loss->type) : "",
+                                              .matrices = loss->matrices,
+                                              .weights = loss->weights,
+                                              .squares = loss->squares,
+                                              .errors = loss->errors};
+    }
+    return status;
+}
+
 /* ---- life ------------------------------------------------------------------------------------------------------ */
 
 static void init_slots(struct engine *e) {

@@ -80,6 +80,9 @@ struct engine {
 /* Fills a plan from options without opening anything but the backend's description. */
 tempera_status engine_plan(tempera_plan *plan, const struct model *model, const struct tokenizer *tokenizer,
                            const tempera_engine_options *options, tempera_error *err);
+/* As tempera_weight_errors. */
+tempera_status engine_weight_errors(tempera_weight_error errors[TEMPERA_MATRIX_KINDS], const struct model *model,
+                                    const tempera_engine_options *options, tempera_error *err);
 tempera_status engine_open(struct engine **engine, const struct model *model, const struct tokenizer *tokenizer,
                            const int32_t *eos, int32_t eos_count, const tempera_engine_options *options,
                            tempera_error *err);

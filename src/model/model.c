@@ -141,3 +141,9 @@ int64_t model_parameters(const struct model *model) {
 int64_t model_file_bytes(const struct model *model) {
     return model->file_bytes;
 }
+
+tempera_status model_packing_loss(struct packing_loss losses[MATRIX_KINDS], const struct model *model,
+                                  struct backend *backend, enum weight_type type, tempera_error *err) {
+    TRY(model_need_weights(model, err));
+    return weights_packing_loss(losses, &model->list, model->set, &model->random, backend, type, err);
+}

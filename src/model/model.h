@@ -72,6 +72,34 @@ struct network_plan {
 tempera_status network_plan_make(struct network_plan *plan, const struct model *model, const struct backend *backend,
                                  enum weight_type type, const struct backend_limits *limits, tempera_error *err);
 
+/* ---- what packing loses ------------------------------------------------------------------------------------------ */
+
+/* A model's matrices by what they do; in the order of tempera_matrix. */
+enum matrix_kind {
+    MATRIX_EMBEDDING,
+    MATRIX_POSITIONS,
+    MATRIX_QKV,
+    MATRIX_ATTENTION_OUT,
+    MATRIX_UP,
+    MATRIX_DOWN,
+    MATRIX_HEAD,
+    MATRIX_KINDS
+};
+
+/* Over all matrices of a kind; zeros when there are none. */
+struct packing_loss {
+    enum weight_type type; /* as packed */
+    int64_t matrices, weights;
+    double squares; /* Σ w² of the files' weights w */
+    double errors;  /* Σ (packed w - w)² */
+};
+
+/* Packs every matrix as a network of that type would, one at a time, and compares it with the files' in double precision:
+ * memory for the largest one packed, and for some rows. The backend is fresh: it is prepared here, and is good only to be
+ * closed then. The sums are the same for any number of threads. */
+tempera_status model_packing_loss(struct packing_loss losses[MATRIX_KINDS], const struct model *model,
+                                  struct backend *backend, enum weight_type type, tempera_error *err);
+
 /* ---- network: on a device ---------------------------------------------------------------------------------------- */
 
 struct network;

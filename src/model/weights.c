@@ -6,22 +6,23 @@
 #include "base/mem.h"
 #include "base/num.h"
 #include "load/blocks.h"
+#include "model/loading.h"
 #include "model/region.h"
 #include "model/rope.h"
 
 /* ---- where everything lies --------------------------------------------------------------------------------------- */
 
-static void *target_of(const struct weights *weights, const struct parameter *p) {
+void *parameter_target(const struct weights *weights, const struct parameter *p) {
     char *base = p->layer < 0 ? (char *)weights : (char *)&weights->layer[p->layer];
     return base + p->target;
 }
 
-static void place(struct weights *weights, const struct parameter *p, void *data, enum weight_type type) {
+void parameter_place(struct weights *weights, const struct parameter *p, void *data, enum weight_type type) {
     if (!p->matrix) {
-        *(const float **)target_of(weights, p) = data;
+        *(const float **)parameter_target(weights, p) = data;
         return;
     }
-    struct linear_weight *linear = target_of(weights, p);
+    struct linear_weight *linear = parameter_target(weights, p);
     linear->data = data;
     linear->type = type;
     linear->N = p->N;
@@ -71,7 +72,7 @@ bool weights_layout(struct weights *weights, const struct parameter_list *list, 
         const enum weight_type packed = packed_type(list, p, type);
         void *data = p->matrix ? region_take(&region, backend->ops->linear_bytes(backend, packed, p->N, p->K))
                                : region_floats(&region, (size_t)p->N, 1);
-        if (base) place(weights, p, data, packed);
+        if (base) parameter_place(weights, p, data, packed);
     }
     layout_rope(base ? weights : NULL, hp, context, &region);
     if (base && hp->tied) tie_head(weights);
@@ -81,31 +82,12 @@ bool weights_layout(struct weights *weights, const struct parameter_list *list, 
 
 /* ---- filling it -------------------------------------------------------------------------------------------------- */
 
-struct loader {
-    const struct weights *weights;
-    const struct tensor_set *set;
-    const struct random_weights *random;
-    struct backend *backend;
-    bool makes_random; /* the backend makes random matrices itself */
-    char *drawn;       /* room for the random tensors of one parameter; NULL with files */
-    float *vector;     /* room for one vector */
-    float *decoded;    /* room for DECODED_BYTES, or PACK_ROWS rows, of a matrix whose rows are brought together here */
-};
-
-/* Where a parameter comes from. */
-struct sources {
-    struct weight_piece tensor[PARAMETER_PARTS]; /* rows of all pieces unset */
-    struct random_source random[PARAMETER_PARTS];
-    union random_table table;
-};
-
 enum weight_type weight_type_of(const struct tensor_view *view) {
     if (dtype_is_block(view->dtype) || view->dtype == DTYPE_BF16) return WEIGHT_BF16;
     return view->dtype == DTYPE_F16 ? WEIGHT_F16 : WEIGHT_F32;
 }
 
-/* Each source as host memory, mapped or drawn now, or as what the backend makes it of. */
-static void fetch_sources(const struct loader *l, const struct parameter *p, bool as_blocks, struct sources *sources) {
+void fetch_sources(const struct loader *l, const struct parameter *p, bool as_blocks, struct sources *sources) {
     char *drawn = l->drawn;
     const bool makes = !l->set && l->makes_random && p->matrix;
     if (makes) random_table(&sources->table, l->random->type, p);
@@ -116,7 +98,7 @@ static void fetch_sources(const struct loader *l, const struct parameter *p, boo
         if (s->view) {
             tensor->data = s->view->data;
             tensor->mapped = tensor_set_is_mapped(l->set, s->view);
-            const struct linear_weight *matrix = as_blocks ? target_of(l->weights, p) : NULL;
+            const struct linear_weight *matrix = as_blocks ? parameter_target(l->weights, p) : NULL;
             tensor->type = matrix ? matrix->type : weight_type_of(s->view);
             continue;
         }
@@ -132,7 +114,7 @@ static void fetch_sources(const struct loader *l, const struct parameter *p, boo
     }
 }
 
-static float element(const void *data, enum weight_type type, size_t i) {
+float weight_element(const void *data, enum weight_type type, size_t i) {
     uint16_t half;
     float value;
     if (type == WEIGHT_F32) {
@@ -159,10 +141,10 @@ static tempera_status load_vector(const struct loader *l, const struct parameter
             for (size_t i = 0; i < run->group; i++) {
                 const struct weight_piece *from = &source[run->source];
                 size_t row = woven_row(&p->source[run->source], run->first + g * run->stride + i);
-                *out++ = element(from->data, from->type, row) + p->add;
+                *out++ = weight_element(from->data, from->type, row) + p->add;
             }
     }
-    float *to = *(float **)target_of(l->weights, p);
+    float *to = *(float **)parameter_target(l->weights, p);
     return l->backend->ops->upload(l->backend, to, l->vector, (size_t)p->N * sizeof *to, err);
 }
 
@@ -186,7 +168,7 @@ static tempera_status load_matrix(const struct loader *l, const struct parameter
         piece[r].groups = run->groups;
         piece[r].stride = run->stride;
     }
-    return pack(l, p, target_of(l->weights, p), piece, p->runs, err);
+    return pack(l, p, parameter_target(l->weights, p), piece, p->runs, err);
 }
 
 /* Blocks that the backend packs as they are. */
@@ -207,20 +189,24 @@ static bool has_blocks(const struct parameter *p) {
     return false;
 }
 
+struct row_place row_place_of(const struct parameter *p, size_t n) {
+    const struct run *run = p->run;
+    for (; n >= run->group * run->groups; run++) n -= run->group * run->groups;
+    const size_t row = run->first + n / run->group * run->stride + n % run->group;
+    return (struct row_place){run->source, woven_row(&p->source[run->source], row)};
+}
+
 /* Output row n as it lies in the file, in *bytes. */
 static const unsigned char *file_row(const struct parameter *p, size_t n, const struct tensor_view **view,
                                      size_t *bytes) {
-    const struct run *run = p->run;
-    for (; n >= run->group * run->groups; run++) n -= run->group * run->groups;
-    const struct source *source = &p->source[run->source];
-    const size_t row = woven_row(source, run->first + n / run->group * run->stride + n % run->group);
+    const struct row_place at = row_place_of(p, n);
+    const struct source *source = &p->source[at.source];
     *view = source->view;
     *bytes = source->cols / dtype_block_elements((*view)->dtype) * dtype_block_bytes((*view)->dtype);
-    return (*view)->data + row * *bytes;
+    return (*view)->data + at.row * *bytes;
 }
 
-/* Output row n, in float or as the blocks that it is; returns its bytes. */
-static size_t bring_row(void *out, const struct parameter *p, size_t n, bool as_blocks) {
+size_t bring_row(void *out, const struct parameter *p, size_t n, bool as_blocks) {
     const struct tensor_view *view;
     const size_t K = (size_t)p->K;
     size_t bytes;
@@ -233,7 +219,7 @@ static size_t bring_row(void *out, const struct parameter *p, size_t n, bool as_
     if (dtype_is_block(view->dtype))
         blocks_decode(numbers, view->dtype, data, K);
     else
-        for (size_t i = 0; i < K; i++) numbers[i] = element(data, weight_type_of(view), i);
+        for (size_t i = 0; i < K; i++) numbers[i] = weight_element(data, weight_type_of(view), i);
     return K * sizeof *numbers;
 }
 
@@ -245,14 +231,14 @@ static size_t decoded_rows(int32_t K) {
     return rows > 0 ? rows : PACK_ROWS;
 }
 
-static void forget_sources(const struct loader *l, const struct parameter *p) {
+void forget_sources(const struct loader *l, const struct parameter *p) {
     for (int32_t i = 0; l->set && i < p->sources; i++) tensor_set_forget(l->set, p->source[i].view);
 }
 
 /* Brings together and packs some rows at a time, so that no tensor is ever in memory twice. */
 static tempera_status load_rows(const struct loader *l, const struct parameter *p, bool as_blocks, tempera_error *err) {
     const struct backend_ops *ops = l->backend->ops;
-    const struct linear_weight *whole = target_of(l->weights, p);
+    const struct linear_weight *whole = parameter_target(l->weights, p);
     const size_t N = (size_t)p->N, step = decoded_rows(p->K);
     for (size_t n = 0, count; n < N; n += count) {
         count = N - n < step ? N - n : step;
@@ -278,8 +264,8 @@ static tempera_status load_from(const struct loader *l, const struct parameter *
     return p->matrix ? load_matrix(l, p, sources.tensor, err) : load_vector(l, p, sources.tensor, err);
 }
 
-static tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
-    const struct linear_weight *matrix = p->matrix ? target_of(l->weights, p) : NULL;
+tempera_status load_parameter(const struct loader *l, const struct parameter *p, tempera_error *err) {
+    const struct linear_weight *matrix = p->matrix ? parameter_target(l->weights, p) : NULL;
     const bool as_blocks = matrix && are_blocks_of(p, matrix->type);
     tempera_status status = load_from(l, p, as_blocks, err);
     /* Blocks that the backend does not take for one of their values are numbers like others. */
@@ -319,9 +305,8 @@ static tempera_status load_rope(const struct weights *weights, const struct hpar
     return load_rope_table(weights->rope_local, &hp->rope_local_config, hp, context, backend, err);
 }
 
-/* The largest rooms that one parameter needs. */
-static void loader_sizes(const struct loader *l, const struct parameter_list *list, size_t *drawn, size_t *vector,
-                         size_t *decoded) {
+void loader_sizes(const struct loader *l, const struct parameter_list *list, size_t *drawn, size_t *vector,
+                  size_t *decoded) {
     *drawn = *vector = *decoded = 0;
     for (size_t i = 0; i < list->count; i++) {
         const struct parameter *p = &list->items[i];

@@ -122,4 +122,9 @@ tempera_status weights_load(const struct weights *weights, const struct paramete
                             const struct tensor_set *set, const struct random_weights *random, struct backend *backend,
                             int32_t context, tempera_error *err);
 
+/* As model_packing_loss (model.h). `random` is looked at when `set` is NULL. */
+tempera_status weights_packing_loss(struct packing_loss losses[MATRIX_KINDS], const struct parameter_list *list,
+                                    const struct tensor_set *set, const struct random_weights *random,
+                                    struct backend *backend, enum weight_type type, tempera_error *err);
+
 #endif

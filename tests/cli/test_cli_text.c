@@ -362,6 +362,71 @@ Test(cli_info, describes_and_plans) {
     cli_free(&run);
 }
 
+static const char story[] =
+    "Once upon a time, there was a boy named Ben. Ben lived in a white house with a big garden. "
+    "He liked to help his friends and to bake cakes.";
+
+/* The text's figures are those of score --against, to the digit. */
+Test(cli_info, tells_what_quantised_weights_lose) {
+    struct cli run = cli(NULL, "info", "--json", "--dtype", "q4", "--text", story, NULL),
+               score = cli(NULL, "score", "--json", "--summary", "--dtype", "q4", "--against", "f32", story, NULL),
+               text = cli(NULL, "info", "--dtype", "q4", "--text", story, NULL),
+               eight = cli(NULL, "info", "--json", "--dtype", "q8", NULL), plain = cli(NULL, "info", "--json", NULL),
+               half = cli(NULL, "info", "--json", "--dtype", "f16", NULL);
+    cJSON *o = only(&run), *s = only(&score), *e = only(&eight), *p = only(&plain), *h = only(&half);
+    expect_done(&text);
+    static const char *const figures[] = {"perplexity",  "against.perplexity", "against.perplexity_ratio",
+                                          "against.low", "against.high",       "count"};
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "loss.text.%s", figures[i]);
+        cr_expect_eq(cli_number(o, path), cli_number(s, figures[i]), "%s", path);
+    }
+    double weights = 0, matrices = 0;
+    const cJSON *kind;
+    cJSON_ArrayForEach(kind, cli_get(o, "loss.matrices")) {
+        const double relative = cli_number(kind, "relative_rms_error");
+        const bool inside = strcmp(cli_string(kind, "dtype"), "q4") == 0;
+        cr_expect(relative > (inside ? 0.05 : 0.003) && relative < (inside ? 0.12 : 0.01), "%s: %g",
+                  cli_string(kind, "kind"), relative);
+        cr_expect(fabs(cli_number(kind, "signal_to_noise_db") + 20 * log10(relative)) < 1e-9);
+        weights += cli_number(kind, "weights");
+        matrices += cli_number(kind, "matrices");
+    }
+    cr_expect_eq(cli_number(o, "loss.all.weights"), weights);
+    cr_expect_eq(cli_number(o, "loss.all.matrices"), matrices);
+    cr_expect_eq(matrices, 2 + 4 * cli_number(o, "model.layers")); /* a tied gpt2 */
+    cr_expect(cli_number(e, "loss.all.relative_rms_error") < 0.01 && !cli_get(e, "loss.text"));
+    cr_expect(!cli_get(p, "loss") && !cli_get(h, "loss"), "nothing without a quantised type");
+    cr_expect(strstr(text.out, "embedding, head   q8") && strstr(text.out, "feed-forward out  q4"), "%s", text.out);
+    cr_expect(strstr(text.out, "  q4 against f32: perplexity "), "%s", text.out);
+    cJSON_Delete(o), cJSON_Delete(s), cJSON_Delete(e), cJSON_Delete(p), cJSON_Delete(h);
+    cli_free(&run), cli_free(&score), cli_free(&text), cli_free(&eight), cli_free(&plain), cli_free(&half);
+}
+
+Test(cli_info, refuses_texts_it_cannot_use) {
+    static const struct {
+        const char *flag, *value, *dtype, *words;
+        int status;
+    } cases[] = {{"--text", "a", "f32", "q8 or q4", 2},
+                 {"--against", "f32", "q4", "needs a text", 2},
+                 {"--file", "/nonexistent", "q4", "No such file", 1},
+                 {"--ids", "1 x", "q4", "--ids", 2},
+                 {"--ids", "1 999999", "q4", "999999", 2},
+                 {"--text", "", "q4", "nothing to score", 1},
+                 {"--device", "simt", "q4", "simt", 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cli run = cli(NULL, "info", "--dtype", cases[i].dtype, cases[i].flag, cases[i].value, NULL);
+        cr_expect_eq(run.status, cases[i].status, "case %zu: %d", i, run.status);
+        cr_expect(cli_one_line(run.err) && strstr(run.err, cases[i].words), "%s", run.err);
+        cr_expect_eq(run.out_length, 0);
+        cli_free(&run);
+    }
+    struct cli two = cli(NULL, "info", "--dtype", "q4", "--text", "a", "--ids", "1", NULL);
+    cr_expect(two.status == 2 && strstr(two.err, "info: one text at a time"), "%s", two.err);
+    cli_free(&two);
+}
+
 /* The folder's model as another program wrote it into one file. */
 Test(cli_info, gguf) {
     TEST_NEEDS_MODELS("stories260k");

@@ -9,7 +9,7 @@
 #ifdef __SANITIZE_ADDRESS__
 enum { EFFORT = 1 };
 #else
-enum { EFFORT = 8 };
+enum { EFFORT = 3 };
 #endif
 
 enum { R = 6, B = 96 };

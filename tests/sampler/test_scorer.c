@@ -11,7 +11,7 @@
 #ifdef __SANITIZE_ADDRESS__
 enum { EFFORT = 1 };
 #else
-enum { EFFORT = 6 };
+enum { EFFORT = 2 };
 #endif
 
 enum { ROWS = 11, POSITION = 5, SETTINGS = 48, PAIRS = 60 };

@@ -3,7 +3,8 @@
  * leave nothing behind: no crash, no hang, no device object, and under the address sanitizer no leak. Each fault has a
  * process of its own. Then the same with devices whose memory is too small.
  *
- *     fault MODULE MODEL-FOLDER [EVERY]    only every EVERY-th call, and the first of each name
+ *     fault MODULE MODEL-FOLDER [EVERY]    only every EVERY-th call (losses of the device fall between failures), and the
+ *                                          first of each name
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -189,7 +190,7 @@ static int run_width(char names[][NAME_BYTES], uint64_t every) {
     size_t chosen = 0;
     for (uint64_t call = 1; call <= count; call++)
         for (int sticky = 0; sticky < 2; sticky++)
-            if (call % every == 0 || first_of_name(names, call))
+            if ((call + (sticky ? every / 2 : 0)) % every == 0 || first_of_name(names, call))
                 faults[chosen++] = (struct fault){.call = call, .sticky = sticky};
     for (uint64_t memory = 4096; memory <= (uint64_t)64 << 20; memory *= 2)
         faults[chosen++] = (struct fault){.memory = memory};
