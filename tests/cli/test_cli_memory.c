@@ -108,7 +108,7 @@ static char *zero_gguf(uint32_t type) {
     return folder;
 }
 
-/* Kilobytes: the most that any child of this process had. */
+/* Kilobytes: the most that any child of this process had; so `info`, which packs and compares, comes last. */
 static long most_resident(void) {
     struct rusage usage;
     cr_assert_eq(getrusage(RUSAGE_CHILDREN, &usage), 0);
@@ -116,15 +116,15 @@ static long most_resident(void) {
 }
 
 static void check_peak(const char *model, const char *dtype, const char *packed) {
+    struct cli run = cli(NULL, "generate", "--model", model, "--dtype", dtype, "--device", "cpu", "--threads", "2",
+                         "-q", "--prompt-ids", "1 2 3", "--max-tokens", "4", "--json", NULL);
+    cr_assert_eq(run.status, 0, "%s", run.err);
+    const double peak = 1024.0 * (double)most_resident();
     struct cli plan = cli(NULL, "info", model, "--dtype", dtype, "--device", "cpu", "--threads", "2", "--json", NULL);
     cr_assert_eq(plan.status, 0, "%s", plan.err);
     cJSON *json = cli_json(plan.out, 0);
     cr_expect_str_eq(cli_string(json, "plan.dtype"), packed);
     const double weights = cli_number(json, "plan.weights"), kv = cli_number(json, "plan.kv");
-    struct cli run = cli(NULL, "generate", "--model", model, "--dtype", dtype, "--device", "cpu", "--threads", "2",
-                         "-q", "--prompt-ids", "1 2 3", "--max-tokens", "4", "--json", NULL);
-    cr_assert_eq(run.status, 0, "%s", run.err);
-    const double peak = 1024.0 * (double)most_resident();
     cr_log_info("%s: weights %.1f MB, KV %.1f MB, and %.1f MB", dtype, weights / 1e6, kv / 1e6,
                 (peak - weights - kv) / 1e6);
     cr_expect_geq(peak, weights + kv, "%s: all is there", dtype);
