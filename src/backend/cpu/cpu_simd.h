@@ -30,6 +30,9 @@
 #if defined(CPU_AVX512)
 /* ---- AVX-512 F, BW, DQ, VL -------------------------------------------------------------------------------------- */
 #include <immintrin.h>
+#if !defined(__OPTIMIZE__) /* then some intrinsics are macros, and their casts ours */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
 
 enum { VEC = 16 };
 typedef __m512 vec;

@@ -2,6 +2,9 @@
  * is. */
 #if defined(__x86_64__)
 #include <immintrin.h>
+#if !defined(__OPTIMIZE__) /* then some intrinsics are macros, and their casts ours */
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
 
 #include "backend/cpu/sampler_internal.h"
 
