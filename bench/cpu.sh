@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures the CPU backend and writes bench/results/NAME.md (tables) and NAME.db (every row, SQLite).
 #     bench/cpu.sh NAME [program]
-# Every table is one run of `tempera bench`, which measures the machine's read bandwidth and rate of products first: quote the
-# shares, not the absolute figures, when machines differ. Wants an otherwise idle machine and time: some ten minutes,
+# Every table is one run of `tempera bench`, which measures the machine's read bandwidth and rate of products first: quote
+# the shares, not the absolute figures, when machines differ. Wants an otherwise idle machine and time: some ten minutes,
 # and three times as much again for each build of llama.cpp, most of it for the larger models.
 #
 # What more can be measured is named in the environment:

@@ -79,7 +79,6 @@ void score_input_free(struct score_input *input) {
 
 /* ---- scoring ---- */
 
-/* A step scores as many positions as the plan has rows of logits and branches for. */
 int score_start(struct session *session, const struct common_args *common, const char *dtype, size_t settings) {
     enum { POSITIONS = 64, MOST_BRANCHES = 1048576 };
     tempera_engine_options options = session_options(common);

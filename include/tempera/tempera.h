@@ -104,8 +104,9 @@ typedef struct tempera_engine_options {
     /* "auto" (as in the files; for quantised ones q8 or q4 on the cpu if the layers are mostly Q8_0 or Q4_0, else
      * bf16), "f32", "bf16", "f16"; on the cpu also "q8" and "q4": quantised when the engine opens, to integers of 8 or 4
      * bits with a scale for every 32 (8.5 and 4.5 bits a weight; with "q4" embeddings and head are q8), with the inputs
-     * of matrix products at 8 bits. Of a file whose layers are mostly Q8_0 (Q4_0) "q8" ("q4") keeps the scales and integers of
-     * Q8_0, and in layers of Q4_0, as they are, quantises other blocks to q8 and leaves single numbers in their type.
+     * of matrix products at 8 bits. Of a file whose layers are mostly Q8_0 (Q4_0) "q8" ("q4") keeps the scales and
+     * integers of Q8_0, and in layers of Q4_0, as they are, quantises other blocks to q8 and leaves single numbers in
+     * their type.
      * TEMPERA_UNSUPPORTED on other devices, and for weights that are not finite */
     const char *dtype;
     const char *instructions; /* cpu: NULL = best, or "avx512bf16", "avx512", "avx2", "portable"; the first multiplies

@@ -147,8 +147,7 @@ struct weight_piece {
     enum weight_type type;
     size_t source_rows;
     bool transposed;
-    bool
-        mapped; /* data lies in a mapped file that nothing else reads now: its pages may be let go as they are packed */
+    bool mapped; /* data lies in a mapped file that nothing else reads now: its pages may go as they are packed */
     size_t first, group, groups, stride;
 };
 

@@ -11,7 +11,8 @@
  *                         prompt do) are one stream for the processor's own prefetching.
  *
  * Determinism: an output of a linear layer is one fp32 accumulator that adds its products in ascending k (with pack_pairs:
- * in ascending pairs), whatever the number of rows computed with it. Attention is written in cpu_attend.h. Work is split over threads by outputs only. */
+ * in ascending pairs), whatever the number of rows computed with it. Attention is written in cpu_attend.h. Work is split
+ * over threads by outputs only. */
 #ifndef BACKEND_CPU_CPU_H
 #define BACKEND_CPU_CPU_H
 
@@ -162,7 +163,7 @@ struct cpu_backend {
     /* prepare */
     struct backend_limits limits;
     int32_t max_inputs; /* K of a linear layer at most */
-    char *kv;           /* [L][P][K page, V page] */
+    char *kv;           /* [L][Hkv][P][K page, V page], elements of cpu_kv_type: cpu_kv_layout */
     size_t kv_bytes;
     float *workspace; /* owns the pointers below */
     size_t workspace_bytes;

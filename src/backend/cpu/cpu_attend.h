@@ -138,8 +138,8 @@ static void attend_soften(const struct cpu_attend *a, struct attend_state *t, in
     }
 }
 
-/* o [R, W] = o · keep [R] + p [R, from … to) · V for P panels of head dimensions from d on, while the same dimensions of four
- * other pages are fetched. */
+/* o [R, W] = o · keep [R] + p [R, from … to) · V for P panels of head dimensions from d on, while the same dimensions of
+ * four other pages are fetched: as many lines as are read here, from all in turn. */
 CPU_INLINE void attend_values(const enum weight_type type, const int R, const int P, float *o, int64_t W,
                               const float *p, const float *keep, const void *const pages[QUAD],
                               const struct cpu_fetch *fetch, int64_t d, int from, int to) {
@@ -161,8 +161,7 @@ CPU_INLINE void attend_values(const enum weight_type type, const int R, const in
         CPU_UNROLL for (int i = 0; i < P; i++) panel[i] = (const char *)pages[page] + (d + i * PANEL) * PANEL * size;
         for (int j = begin / together * together; j < end; j += together) {
             const ptrdiff_t at = (j - base) / together * line;
-            CPU_UNROLL for (unsigned i = 0; i < (unsigned)P;
-                            i++) { /* as many lines as are read here, from all in turn */
+            CPU_UNROLL for (unsigned i = 0; i < (unsigned)P; i++) {
                 const unsigned n = (unsigned)j / (unsigned)together * (unsigned)P + i;
                 __builtin_prefetch(next[n % QUAD] + (ptrdiff_t)(n / QUAD) * step, 0, 2);
             }

@@ -273,8 +273,8 @@ struct copy_job {
     int32_t count;
 };
 
-/* One head's. Tokens are columns of K: the first of each line, which has one input of all tokens, or two in pairs. They are the first
- * lines of each of V's panels; in pairs, an odd number of them takes a neighbour along, which nobody sees. */
+/* One head's. Tokens are columns of K: the first of each line, which has one input of all tokens, or two in pairs. They are
+ * the first lines of each of V's panels; in pairs, an odd number of them takes a neighbour along, which nobody sees. */
 static void copy_page(char *to, const char *from, const struct cpu_kv_layout *kv, int32_t tokens) {
     if (tokens == PAGE_TOKENS) {
         memcpy(to, from, kv->page);

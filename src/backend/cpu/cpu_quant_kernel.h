@@ -49,7 +49,7 @@ CPU_INLINE int32_t quant_most(veci bits) {
 }
 /* to [VEC] = integral values of -127 … 127. */
 CPU_INLINE void quant_narrow(int8_t *to, vec a) {
-    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtepi32_epi8(quant_integers(a)));
 }
 CPU_INLINE int32_t quant_start(enum weight_type type, int32_t start) {
     (void)type;
@@ -104,7 +104,7 @@ CPU_INLINE int32_t quant_most(veci bits) {
     return _mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
 }
 CPU_INLINE void quant_narrow(int8_t *to, vec a) {
-    veci wide = _mm256_cvtps_epi32(a);
+    veci wide = quant_integers(a);
     __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
     _mm_storel_epi64((__m128i *)(void *)to, _mm_packs_epi16(words, words));
 }

@@ -1,6 +1,6 @@
 /* sampler.c: buffers, checks, and the two loops of a draw: over the logits rows that branches want (maximum, statistics,
- * the draw of a row's only branch), then over the branches that share rows. Parts take work from a shared counter and write only results of their own, so who does what
- * never shows. */
+ * the draw of a row's only branch), then over the branches that share rows. Parts take work from a shared counter and write
+ * only results of their own, so who does what never shows. */
 #include "backend/cpu/sampler.h"
 
 #include <inttypes.h>
